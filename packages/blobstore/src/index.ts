@@ -1,0 +1,1 @@
+export { type BlobEntry, BlobError, type BlobInfo, type Blobstore } from './blobstore.js'

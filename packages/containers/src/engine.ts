@@ -1,0 +1,137 @@
+import type { Readable } from 'node:stream'
+
+/** What a container is for; part of its labels, so that each role adopts and removes only its own. */
+export type ContainerPurpose = 'instance' | 'staging' | 'task' | 'service'
+
+export interface Mount {
+  /** Absolute path on the machine. */
+  readonly source: string
+  readonly target: string
+  readonly readOnly: boolean
+}
+
+/** A read-only folder under a thin writable layer, e.g. a droplet at /home/vcap. Several lower folders: the first lies on top. */
+export interface LayerMount {
+  readonly lower: readonly string[]
+  readonly target: string
+}
+
+export interface ContainerSpec {
+  /** Unique per engine; CF's instance guid or the build's guid. Creating the same name twice finds the first. */
+  readonly name: string
+  readonly purpose: ContainerPurpose
+  /** Besides the installation's own label, which the driver adds to each and filters by always. */
+  readonly labels: Readonly<Record<string, string>>
+  /** Stack image, e.g. bloomery/stack:bookworm. Ignored by `process`, which runs on the machine's own system. */
+  readonly image: string
+  readonly command: readonly string[]
+  readonly environment: Readonly<Record<string, string>>
+  readonly workingDirectory?: string
+  /** Runs as vcap (2000:2000) always. */
+  readonly mounts: readonly Mount[]
+  readonly layers: readonly LayerMount[]
+  readonly memoryMb: number
+  /** Limit of the writable layer(s) and /tmp. */
+  readonly diskMb: number
+  /** 1..100. */
+  readonly cpuWeight: number
+  /** Hard cap in cores; undefined: none. */
+  readonly cpuLimit?: number
+  readonly pidsLimit: number
+  readonly fileDescriptors: number
+  /** Container ports to publish on the cell's address at a port that the engine chooses. */
+  readonly ports: readonly number[]
+  /** Whether it may reach the outside (staging does; apps do too, but never the host's private listeners). */
+  readonly network: 'default'
+  /** Address on the engine's network to use or to avoid (withdrawn endpoints). */
+  readonly avoidAddresses?: readonly string[]
+  /** Bytes per second that may leave stdout and stderr together before the engine sees them; -1 unlimited. Enforced by the supervisor inside. */
+  readonly logRateLimit: number
+  /** Hosts-file entries. */
+  readonly extraHosts?: Readonly<Record<string, string>>
+}
+
+export type ContainerStatus =
+  | { readonly state: 'created' }
+  | { readonly state: 'running'; readonly startedAt: Date }
+  | {
+      readonly state: 'exited'
+      readonly exitCode: number
+      readonly outOfMemory: boolean
+      readonly finishedAt: Date
+      readonly reason?: string
+    }
+
+export interface SeenContainer {
+  readonly name: string
+  readonly purpose: ContainerPurpose
+  readonly labels: Readonly<Record<string, string>>
+  readonly status: ContainerStatus
+  /** The container's own address; undefined while not running. */
+  readonly address?: string
+  /** container port → published port on the machine. */
+  readonly publishedPorts: Readonly<Record<number, number>>
+}
+
+export interface ContainerUsage {
+  /** CPU time since start, nanoseconds. */
+  readonly cpuNanoseconds: bigint
+  readonly memoryBytes: number
+  readonly diskBytes: number
+}
+
+/** One line of output. `cursor` is opaque; give the last one back to `output` to go on after it, also after a restart of the agent. */
+export interface OutputLine {
+  readonly stream: 'OUT' | 'ERR'
+  readonly text: string
+  /** Nanoseconds since the epoch. */
+  readonly timestamp: bigint
+  readonly cursor: string
+}
+
+/** Why the engine could not do it; `kind` is what callers switch on. */
+export class EngineError extends Error {
+  override readonly name = 'EngineError'
+  constructor(
+    readonly kind: 'unavailable' | 'image-missing' | 'no-space' | 'conflict' | 'not-found' | 'refused',
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+  }
+}
+
+/** What Bloomery needs of whatever runs containers. Nothing above this interface knows which driver it is. All calls are idempotent by name. */
+export interface ContainerEngine {
+  readonly kind: 'docker' | 'process'
+  /** Throws EngineError('unavailable') when the engine does not answer. */
+  ping(): Promise<void>
+  /** Network, stack image present, volumes' root: what must be there before the first container. */
+  prepare(): Promise<void>
+  create(spec: ContainerSpec): Promise<SeenContainer>
+  start(name: string): Promise<SeenContainer>
+  /** SIGTERM to all, then SIGKILL after the grace time. Resolves when it has ended. `killed`: the grace time had passed. */
+  stop(name: string, graceSeconds: number): Promise<{ killed: boolean }>
+  kill(name: string, signal: 'SIGKILL' | 'SIGTERM'): Promise<void>
+  /** Ends it if need be and removes it with its writable layer. */
+  remove(name: string): Promise<void>
+  find(name: string): Promise<SeenContainer | undefined>
+  /** This installation's containers of one purpose only. */
+  list(purpose: ContainerPurpose): Promise<SeenContainer[]>
+  /** Resolves when the container has ended, also when it had before. */
+  wait(name: string, signal?: AbortSignal): Promise<Extract<ContainerStatus, { state: 'exited' }>>
+  /** Lines from `after` on (from the start when undefined), then live until it ends or `signal` aborts. Survives agent and engine restarts without losing a line. */
+  output(name: string, options: { after?: string; signal: AbortSignal }): AsyncIterable<OutputLine>
+  usage(names: readonly string[]): Promise<ReadonlyMap<string, ContainerUsage>>
+  exec(
+    name: string,
+    command: readonly string[],
+    options?: { user?: 'vcap' | 'root'; environment?: Record<string, string> },
+  ): Promise<{ exitCode: number; output: string }>
+  /** Tells of ends (and of the engine's return after an absence) soon; only a hint to look again. */
+  onChange(listener: () => void): () => void
+  /** The path of a file or folder inside a finished or running container as a tar stream. */
+  readTar(name: string, path: string): Promise<Readable>
+  /** Removes what this installation left (networks, volumes); instances only with `everything`. */
+  cleanUp(options: { everything: boolean }): Promise<void>
+}

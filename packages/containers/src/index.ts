@@ -1,0 +1,12 @@
+export {
+  type ContainerEngine,
+  type ContainerPurpose,
+  type ContainerSpec,
+  type ContainerStatus,
+  type ContainerUsage,
+  EngineError,
+  type LayerMount,
+  type Mount,
+  type OutputLine,
+  type SeenContainer,
+} from './engine.js'

@@ -1,0 +1,16 @@
+export { CF_ERRORS, CfError, type CfErrorKind, type CfErrorView } from './errors.js'
+export { DropletSource, HealthCheck, InstanceEndpoint, InstanceState, Presence, RunSpec } from './run-spec.js'
+export {
+  CellDesired,
+  CellRegistered,
+  CellReport,
+  CellReported,
+  RegisterCell,
+  SeenInstance,
+  WantedInstance,
+} from './cell-protocol.js'
+export { RouteAck, RouteEndpoint, RouteEntry, RouteFeedMessage } from './route-feed.js'
+export { Envelope, IngestBatch, InstanceMetrics, LogLine } from './envelopes.js'
+export { JoinAnswer, JoinRequest, type NodeIdentity, NodeRole, RenewRequest, serverNameOf } from './node-identity.js'
+export { Encrypted } from './encrypted.js'
+export { type Nudge } from './nudges.js'

@@ -1,0 +1,59 @@
+import { z } from 'zod'
+
+/**
+ * Scheduler → router, over mutual TLS on the scheduler's internal listener (certificate common name `router:<id>`).
+ *
+ *   GET  /v1/routes/feed        → 200, application/x-ndjson, never ends: one `snapshot`, then `change`s and a `heartbeat` every 5 s
+ *   POST /v1/routes/ack         RouteAck → 204
+ *
+ * `epoch` is the publisher's lease token; a new epoch always starts with a snapshot, which the router applies as a diff.
+ * Within an epoch revisions rise by one; on a gap the router reconnects.
+ */
+export const RouteEndpoint = z.object({
+  instanceGuid: z.string(),
+  appGuid: z.string(),
+  appName: z.string(),
+  spaceGuid: z.string(),
+  organizationGuid: z.string(),
+  processGuid: z.string(),
+  processType: z.string(),
+  index: z.number().int(),
+  cellId: z.string(),
+  /** host:port of the container itself; for a router on the machine of that cell. */
+  localAddress: z.string(),
+  /** host:port published by the cell, for every other router. */
+  hostAddress: z.string(),
+  protocol: z.enum(['http1', 'http2', 'tcp']),
+  weight: z.number().int().optional(),
+})
+export type RouteEndpoint = z.infer<typeof RouteEndpoint>
+
+/** A route with all its endpoints; replaced as a whole. Key: host + path. */
+export const RouteEntry = z.object({
+  routeGuid: z.string(),
+  /** Lower case, no port; a leading `*.` label is a wildcard of any depth. */
+  host: z.string(),
+  /** "" or "/segment…", without a trailing slash. */
+  path: z.string(),
+  protocol: z.enum(['http', 'tcp']),
+  port: z.number().int().optional(),
+  options: z.record(z.string(), z.string()),
+  routeServiceUrl: z.string().optional(),
+  endpoints: z.array(RouteEndpoint),
+})
+export type RouteEntry = z.infer<typeof RouteEntry>
+
+export const RouteFeedMessage = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('snapshot'), epoch: z.string(), revision: z.number(), routes: z.array(RouteEntry) }),
+  z.object({
+    type: z.literal('change'),
+    epoch: z.string(),
+    revision: z.number(),
+    upsert: z.array(RouteEntry),
+    remove: z.array(z.object({ routeGuid: z.string() })),
+  }),
+  z.object({ type: z.literal('heartbeat'), epoch: z.string(), revision: z.number() }),
+])
+export type RouteFeedMessage = z.infer<typeof RouteFeedMessage>
+export const RouteAck = z.object({ epoch: z.string(), revision: z.number() })
+export type RouteAck = z.infer<typeof RouteAck>

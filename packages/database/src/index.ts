@@ -1,0 +1,16 @@
+export { createDatabase, isUniqueViolation, Prisma, type Database, type Transaction } from './prisma.js'
+export type * from './generated/client.js'
+export {
+  createPool,
+  execute,
+  joinSql,
+  rows,
+  sql,
+  transaction,
+  type Pool,
+  type PoolClient,
+  type Queryable,
+  type SqlQuery,
+} from './pool.js'
+export { acquireLease, guardLease, releaseLease, tryAdvisoryLock, type Lease } from './lease.js'
+export { isMigrated, migrate, MigrationError, readMigrations } from './migrate.js'

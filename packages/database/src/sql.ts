@@ -1,0 +1,14 @@
+export {
+  createPool,
+  execute,
+  joinSql,
+  rows,
+  sql,
+  transaction,
+  type Pool,
+  type PoolClient,
+  type Queryable,
+  type SqlQuery,
+} from './pool.js'
+export { acquireLease, guardLease, releaseLease, tryAdvisoryLock, type Lease } from './lease.js'
+export { isMigrated, migrate, MigrationError, readMigrations } from './migrate.js'

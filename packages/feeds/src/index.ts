@@ -1,0 +1,1 @@
+export { type LogSender } from './log-sender.js'

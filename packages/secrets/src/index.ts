@@ -1,0 +1,1 @@
+export { Keyring, KeyringError, loadKeyring, rotateKeyring } from './keyring.js'
