@@ -1,1 +1,2 @@
 export { type LogSender } from './log-sender.js'
+export { createInternalServer, internalPeer, type InternalPeer } from './internal-server.js'
