@@ -3,8 +3,11 @@ import { z } from 'zod'
 /**
  * Scheduler → router, over mutual TLS on the scheduler's internal listener (certificate common name `router:<id>`).
  *
- *   GET  /v1/routes/feed        → 200, application/x-ndjson, never ends: one `snapshot`, then `change`s and a `heartbeat` every 5 s
- *   POST /v1/routes/ack         RouteAck → 204
+ *   GET  /v1/routes/feed?worker=w0   → 200, application/x-ndjson, never ends: one `snapshot`, then `change`s and a `heartbeat` every 5 s
+ *   POST /v1/routes/ack?worker=w0    RouteAck → 204
+ *
+ * A router has several worker processes with one certificate; each has a table of its own and acknowledges for itself, as the
+ * router `<id>-<worker>`. Without `worker` the router is `<id>`.
  *
  * `epoch` is the publisher's lease token; a new epoch always starts with a snapshot, which the router applies as a diff.
  * Within an epoch revisions rise by one; on a gap the router reconnects.
