@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto'
+import fastify, { type FastifyInstance } from 'fastify'
+import formbody from '@fastify/formbody'
+import { CfError } from '@bloomery/contracts'
+import { authenticate, type TokenVerifier } from './http/authentication.js'
+import { baseUrlOf } from './http/base-url.js'
+import type { Context } from './http/context.js'
+import { answerErrors } from './http/errors.js'
+import { jobRoutes } from './jobs/routes.js'
+import { organizationRoutes } from './resources/organizations/routes.js'
+
+/** Each entry adds the routes of one resource; the order is of no meaning. */
+const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] = [jobRoutes, organizationRoutes]
+
+/** The whole API as a value: routes over a context, listening nowhere yet. */
+export async function buildApp(context: Context, tokens: TokenVerifier): Promise<FastifyInstance> {
+  const app = fastify({
+    logger: false,
+    trustProxy: 'loopback',
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 500 },
+    genReqId: (request) =>
+      typeof request.headers['x-vcap-request-id'] === 'string' ? request.headers['x-vcap-request-id'] : randomUUID(),
+    bodyLimit: 4 * 1024 * 1024,
+    forceCloseConnections: 'idle',
+  })
+  answerErrors(app, context.log)
+  // The client sends `Content-Type: application/json` with every request, also with those that have no body.
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
+    const text = body.toString()
+    if (text.trim() === '') return done(null, undefined)
+    try {
+      done(null, JSON.parse(text))
+    } catch (error) {
+      done(new CfError('MessageParseError', 'Request invalid due to parse error: invalid request body', { cause: error }))
+    }
+  })
+  app.addContentTypeParser(
+    ['application/x-yaml', 'application/yaml', 'text/yaml', 'text/x-yaml'],
+    { parseAs: 'string' },
+    (_request, body, done) => done(null, body),
+  )
+  await app.register(formbody)
+
+  app.addHook('onRequest', async (request, reply) => {
+    request.baseUrl = baseUrlOf(request, context.settings)
+    reply.header('x-vcap-request-id', request.id)
+  })
+  authenticate(app, context, tokens)
+  app.addHook('onRoute', (route) => {
+    if (route.method !== 'HEAD' && !route.config?.permission)
+      throw new Error(`${String(route.method)} ${route.url} declares no permission; every route must say who may call it.`)
+  })
+  for (const resource of RESOURCES) resource(app, context)
+  return app
+}

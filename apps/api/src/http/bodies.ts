@@ -1,0 +1,31 @@
+import { z } from 'zod'
+import { CfError } from '@bloomery/contracts'
+
+/** Parses a JSON body; every fault is told as one error of CF's form ("Name can't be blank" style: path and message). */
+export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
+  const result = schema.safeParse(body ?? {})
+  if (result.success) return result.data
+  throw new CfError('UnprocessableEntity', result.error.issues.map(describeIssue))
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'unrecognized_keys') {
+    const at = issue.path.length > 0 ? ` in ${issue.path.join('.')}` : ''
+    return `Unknown field(s): ${issue.keys.map((key) => `'${key}'`).join(', ')}${at}`
+  }
+  const path = issue.path.join('.')
+  return path ? `${path[0]?.toUpperCase() ?? ''}${path.slice(1)} ${issue.message}` : issue.message
+}
+
+// Inputs are as lax as the reference's: numbers may come as strings of digits.
+export const Integer = z.preprocess(
+  (value) => (typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value),
+  z.number('must be an integer').int('must be an integer'),
+)
+export const ToOne = z.object({ data: z.object({ guid: z.string() }) })
+export const ToOneNullable = z.object({ data: z.object({ guid: z.string() }).nullable() })
+export const ToMany = z.object({ data: z.array(z.object({ guid: z.string() })) })
+export const ResourceName = z
+  .string('must be a string')
+  .min(1, "can't be blank")
+  .max(250, 'is too long (maximum is 250 characters)')

@@ -1,0 +1,60 @@
+import type { FastifyRequest } from 'fastify'
+import type { Keyring } from '@bloomery/secrets'
+import type { Database, Pool } from '@bloomery/database'
+import type { Nudges, StagingQueue } from '@bloomery/queues'
+import type { Blobstore } from '@bloomery/blobstore'
+import type { LogSender } from '@bloomery/feeds'
+import type { Logger } from '@bloomery/telemetry'
+import type { Changes } from './changes.js'
+import type { Jobs } from '../jobs/jobs.js'
+import type { ApiSettings } from '../settings.js'
+import type { LogReader } from '../logs/log-reader.js'
+
+/** Everything the API's routes are made of; `buildApp(context)` is the whole API as a value, which tests start. */
+export interface Context {
+  readonly db: Database
+  readonly pool: Pool
+  readonly keyring: Keyring
+  readonly blobstore: Blobstore
+  readonly nudges: Nudges
+  readonly stagingQueue: StagingQueue
+  readonly logSender: LogSender
+  readonly logReader: LogReader
+  readonly changes: Changes
+  readonly jobs: Jobs
+  readonly settings: ApiSettings
+  readonly log: Logger
+  readonly now: () => Date
+}
+
+/** Who is calling, from a verified access token. */
+export interface Principal {
+  readonly kind: 'user' | 'client'
+  /** The user's guid, or the client's id. */
+  readonly guid: string
+  readonly name: string
+  readonly origin: string | null
+  readonly scopes: ReadonlySet<string>
+}
+export const isAdmin = (principal: Principal): boolean => principal.scopes.has('cloud_controller.admin')
+/** May read everything, and change nothing that is not its own. */
+export const isGlobalReader = (principal: Principal): boolean =>
+  isAdmin(principal) ||
+  principal.scopes.has('cloud_controller.admin_read_only') ||
+  principal.scopes.has('cloud_controller.global_auditor')
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the authentication hook for every route that is not public. */
+    principal: Principal
+    /** Scheme, host and port under which this request reached us, if they are ours; links are built from it. */
+    baseUrl: string
+    /** What the caller may do; set with the principal. */
+    access: import('./permissions.js').Access
+  }
+  interface FastifyContextConfig {
+    permission?: import('./permissions.js').Permission
+  }
+}
+
+export type ApiRequest = FastifyRequest

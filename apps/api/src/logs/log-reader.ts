@@ -1,0 +1,20 @@
+/** What the API needs of the log store; packages/feeds has the client of it. */
+export interface LogReader {
+  /** The log-cache answer for a source, passed on as it is: `{"envelopes":{"batch":[…]}}`. Query as the client sent it. */
+  read(sourceId: string, query: URLSearchParams): Promise<unknown>
+  meta(): Promise<unknown>
+  /** Newest metrics of each instance of an app; [] when the store is away. */
+  metrics(sourceId: string): Promise<readonly InstanceUsage[]>
+  forget(sourceId: string): Promise<void>
+}
+export interface InstanceUsage {
+  readonly processGuid: string
+  readonly instanceId: string
+  readonly instanceGuid: string
+  readonly timestamp: string
+  readonly cpu: number
+  readonly cpuEntitlement: number
+  readonly memoryBytes: number
+  readonly diskBytes: number
+  readonly logRateBytes: number
+}

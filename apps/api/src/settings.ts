@@ -1,0 +1,25 @@
+/** What the operator has settled, compiled once from the environment. */
+export interface ApiSettings {
+  readonly systemDomain: string
+  readonly appsDomain: string
+  readonly httpPort: number
+  readonly httpsPort: number
+  readonly sshPort: number
+  /** Host names (without port) under which links may be built. */
+  readonly apiHosts: ReadonlySet<string>
+  /** `cf_api`, token issuer: never from a header. */
+  readonly publicApiUrl: string
+  readonly apiVersion: string
+  readonly installationId: string
+  readonly maxPackageBytes: number
+  /** Upper bounds and defaults for processes and staging. */
+  readonly defaults: {
+    readonly memoryMb: number
+    readonly diskMb: number
+    readonly maxDiskMb: number
+    readonly stagingMemoryMb: number
+    readonly stagingDiskMb: number
+    readonly logRateLimit: number
+  }
+  readonly longPollMs: number
+}
