@@ -1,1 +1,17 @@
-export {}
+export {
+  createAuthority,
+  createNodeKeyAndCsr,
+  fingerprintOf,
+  ingressNames,
+  issueNodeCertificate,
+  issueNodeIdentity,
+  issueServerCertificate,
+  type CertificateAuthority,
+  type ServerCertificate,
+} from './authority.js'
+export { isDueForRenewal, loadNodeIdentity, nameOfCertificate, remainingLifetime, saveNodeIdentity } from './identity-files.js'
+export { createJoinToken, fingerprintOfToken, hashJoinToken, joinNode, JoinRefusedError, renewNodeIdentity } from './join.js'
+export { ensureNodeIdentity, keepIdentityFresh, nodeIdentityOptions, type NodeIdentityOptions } from './ensure-identity.js'
+export { commonNameOf, parseCommonName, PkiError, type NodeName } from './names.js'
+export { clientTlsOptions, peerOf, secureContextOf, serverTlsOptions } from './tls.js'
+export { makeTestIdentity } from './test-identity.js'
