@@ -1,2 +1,5 @@
-export { type LogSender } from './log-sender.js'
+export { type LogCursor, type LogSender } from './log-sender.js'
 export { createInternalServer, internalPeer, type InternalPeer } from './internal-server.js'
+export { createLogSender, type LogSenderOptions, type SpoolingLogSender } from './create-log-sender.js'
+export { createTimestamps } from './log-timestamps.js'
+export { dialRole, type IdentitySource } from './mutual-tls.js'

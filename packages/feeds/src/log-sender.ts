@@ -5,8 +5,15 @@ import type { Envelope } from '@bloomery/contracts'
  * (or in memory without a folder); what overflows is counted, and the count is written into the app's log as a line of source LGR.
  */
 export interface LogSender {
-  send(envelope: Envelope): void
+  /** With a cursor, the envelope and the position reached in its input become durable together; see SpoolingLogSender.cursorOf. */
+  send(envelope: Envelope, cursor?: LogCursor): void
   /** Resolves once all that was sent before is acknowledged, or after the timeout. */
   flush(timeoutMs: number): Promise<boolean>
   close(): Promise<void>
+}
+
+/** How far an input (say, an instance's output file) was taken: whoever sends resumes from there after a crash, and sends no line twice. */
+export interface LogCursor {
+  readonly key: string
+  readonly position: string
 }
