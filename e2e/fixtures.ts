@@ -1,0 +1,34 @@
+import { cpSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { REPOSITORY } from './platform.js'
+
+/** A throw-away folder with the given files. */
+export function folder(files: Readonly<Record<string, string>>): string {
+  const path = mkdtempSync(join(tmpdir(), 'bloomery-app-'))
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(path, name)), { recursive: true })
+    writeFileSync(join(path, name), content)
+  }
+  return path
+}
+
+export const example = (name: string): string => {
+  const path = mkdtempSync(join(tmpdir(), 'bloomery-example-'))
+  cpSync(join(REPOSITORY, 'examples', name), path, { recursive: true })
+  return path
+}
+
+/** A small node app without dependencies; `body` is the statement list of its request handler. */
+export const nodeApp = (body: string, before = ''): Record<string, string> => ({
+  'package.json': JSON.stringify({ name: 'story', version: '1.0.0', private: true, scripts: { start: 'node server.js' } }),
+  'server.js': `const http = require('node:http')\n${before}\nhttp.createServer((req, res) => {\n${body}\n}).listen(process.env.PORT)\n`,
+})
+
+/** Answers with its index and its version; `/exit` ends it, `/env` shows its environment. */
+export const versionedApp = (version: string): Record<string, string> =>
+  nodeApp(`
+  if (req.url === '/exit') { res.end('bye'); setTimeout(() => process.exit(7), 20); return }
+  if (req.url === '/env') return res.end(JSON.stringify(process.env))
+  console.log('request ' + req.url)
+  res.end('${version} ' + process.env.CF_INSTANCE_INDEX)`)

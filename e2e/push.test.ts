@@ -1,0 +1,154 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { availableDrivers, openDriver, type Driver } from './drivers.js'
+import { example, folder, versionedApp } from './fixtures.js'
+import { eventually, startPlatform, type Platform } from './platform.js'
+
+describe('pushing real source', () => {
+  let platform: Platform
+  beforeAll(async () => {
+    platform = await startPlatform({ engine: 'docker' })
+  })
+  afterAll(async () => platform?.stop())
+
+  const answers = (name: string, path = '/') =>
+    eventually(
+      `${name} answers`,
+      30,
+      () => platform.request(`${name}.apps.localhost`, path),
+      ({ status }) => status === 200,
+    )
+
+  describe.each(availableDrivers())('with %s', (driverName) => {
+    let driver: Driver
+    beforeAll(async () => {
+      driver = await openDriver(driverName, platform)
+    })
+    afterAll(() => driver?.close())
+    const named = (name: string) => `${name}-${driverName}`
+
+    it('runs an Express app with a lock file, and stages it from its caches the second time', async () => {
+      const path = example('express-app')
+      await driver.ok(['push', named('express'), '-p', path])
+      expect((await answers(named('express'))).body).not.toBe('')
+      const again = await driver.ok(['push', named('express'), '-p', path])
+      expect(again.all).toMatch(/running|started/i)
+      await answers(named('express'))
+      const app = await driver.ok(['app', named('express')])
+      expect(app.stdout).toMatch(/nodejs_buildpack|nodejs/)
+      expect(app.stdout).toMatch(/#0\s+running/)
+      await driver.ok(['delete', named('express'), '-f', '-r'])
+    })
+
+    it('runs a Flask app from requirements.txt and a Procfile', async () => {
+      await driver.ok(['push', named('flask'), '-p', example('flask-app')])
+      await answers(named('flask'))
+      await driver.ok(['delete', named('flask'), '-f', '-r'])
+    })
+
+    it('serves a static site', async () => {
+      await driver.ok(['push', named('site'), '-p', example('static-site')])
+      expect((await answers(named('site'))).headers['content-type']).toMatch(/html/)
+      await driver.ok(['delete', named('site'), '-f', '-r'])
+    })
+
+    it('scales, follows logs, brings a crashed instance back and tells of it', async () => {
+      const name = named('story')
+      await driver.ok(['push', name, '-p', folder(versionedApp('v1')), '-m', '64M'])
+      expect((await answers(name)).body).toBe('v1 0')
+      await driver.ok(['scale', name, '-i', '4'])
+      const seen = new Set<string>()
+      await eventually(
+        'each of four instances answers',
+        30,
+        async () => seen.add((await platform.request(`${name}.apps.localhost`)).body),
+        (set) => ['v1 0', 'v1 1', 'v1 2', 'v1 3'].every((each) => set.has(each)),
+      )
+      expect((await driver.ok(['app', name])).stdout).toMatch(/4\/4/)
+
+      const logs = await eventually(
+        'the log tells of requests, the router and the cell',
+        20,
+        () => driver.ok(['logs', name, '--recent']),
+        ({ stdout }) =>
+          /\[APP\/PROC\/WEB\/\d\] OUT request \//.test(stdout) && stdout.includes('[RTR/0]') && stdout.includes('[CELL/'),
+      )
+      expect(logs.stdout).toMatch(/\[STG\/0\]/)
+
+      await platform.request(`${name}.apps.localhost`, '/exit')
+      const events = await eventually(
+        'the crash is in the events',
+        30,
+        () => driver.ok(['events', name]),
+        ({ stdout }) => /crash/.test(stdout),
+      )
+      expect(events.stdout).toMatch(/exit/i)
+      await eventually(
+        'four run again',
+        60,
+        () => driver.ok(['app', name]),
+        ({ stdout }) => /4\/4/.test(stdout),
+      )
+
+      await driver.ok(['set-env', name, 'GREETING', 'hello, world'])
+      expect((await driver.ok(['env', name])).stdout).toContain('GREETING')
+      expect(JSON.parse((await platform.request(`${name}.apps.localhost`, '/env')).body)).not.toHaveProperty('GREETING')
+      await driver.ok(['restart', name])
+      const environment = JSON.parse((await answers(name, '/env')).body) as Record<string, string>
+      expect(environment).toMatchObject({
+        GREETING: 'hello, world',
+        MEMORY_LIMIT: '64m',
+        USER: 'vcap',
+        HOME: '/home/vcap/app',
+        VCAP_SERVICES: '{}',
+        LANG: 'en_US.UTF-8',
+      })
+      expect(JSON.parse(environment['VCAP_APPLICATION'] ?? '{}')).toMatchObject({
+        application_name: name,
+        space_name: 'dev',
+        organization_name: 'bloomery',
+        process_type: 'web',
+        limits: { mem: 64 },
+      })
+
+      await driver.ok(['stop', name])
+      await eventually(
+        'a stopped app is no route',
+        15,
+        () => platform.request(`${name}.apps.localhost`),
+        ({ status, headers }) => status === 404 && headers['x-cf-routererror'] === 'unknown_route',
+      )
+      await driver.ok(['start', name])
+      await answers(name)
+      await driver.ok(['delete', name, '-f', '-r'])
+      expect((await platform.request(`${name}.apps.localhost`)).status).toBe(404)
+    })
+
+    it('maps further routes and lets them go again', async () => {
+      const name = named('routed')
+      await driver.ok(['push', name, '-p', folder(versionedApp('v1')), '-m', '64M', '-i', '1'])
+      await driver.ok(['map-route', name, 'apps.localhost', '--hostname', `${name}-also`])
+      await answers(`${name}-also`)
+      await driver.ok(['unmap-route', name, 'apps.localhost', '--hostname', `${name}-also`])
+      await eventually(
+        'an unmapped route is unknown',
+        10,
+        () => platform.request(`${name}-also.apps.localhost`),
+        ({ status }) => status === 404,
+      )
+      expect((await driver.ok(['routes'])).stdout).toContain(name)
+      await driver.ok(['delete', name, '-f', '-r'])
+    })
+  })
+
+  it('pushes a manifest of two apps with variables, an environment and a random route', async () => {
+    const driver = await openDriver('bloom', platform)
+    const path = example('two-apps')
+    expect(readFileSync(join(path, 'manifest.yml'), 'utf8')).toMatch(
+      /\(\(.+\)\)[\s\S]*random-route: true|random-route: true[\s\S]*\(\(.+\)\)/,
+    )
+    await driver.ok(['push', '-f', join(path, 'manifest.yml'), '--var', 'greeting=hello', '--var', 'instances=1'], { cwd: path })
+    expect((await driver.ok(['apps'])).stdout).toMatch(/started[\s\S]*started/)
+    driver.close()
+  })
+})
