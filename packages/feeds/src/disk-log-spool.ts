@@ -114,7 +114,9 @@ export class DiskLogSpool implements LogSpool {
     if (segment === this.current) {
       if (segment.size < IDLE_SEGMENT_BYTES) return
       this.current = undefined
+      // Carries the cursors over and releases all older segments, this one with them.
       await this.writable(this.lastSequence + 1)
+      return
     }
     // Without a current segment this one holds the only copy of the cursors.
     if (!this.current) return
