@@ -16,6 +16,14 @@ export interface LayerMount {
   readonly target: string
 }
 
+/** Where a container will be reached; known before it is made, because its environment names it. */
+export interface ReservedEndpoint {
+  /** The container's own address. */
+  readonly address: string
+  /** What the program listens on, and the port of the machine that leads there. */
+  readonly ports: readonly { readonly internal: number; readonly external: number }[]
+}
+
 export interface ContainerSpec {
   /** Unique per engine; CF's instance guid or the build's guid. Creating the same name twice finds the first. */
   readonly name: string
@@ -39,12 +47,8 @@ export interface ContainerSpec {
   readonly cpuLimit?: number
   readonly pidsLimit: number
   readonly fileDescriptors: number
-  /** Container ports to publish on the cell's address at a port that the engine chooses. */
-  readonly ports: readonly number[]
-  /** Whether it may reach the outside (staging does; apps do too, but never the host's private listeners). */
-  readonly network: 'default'
-  /** Address on the engine's network to use or to avoid (withdrawn endpoints). */
-  readonly avoidAddresses?: readonly string[]
+  /** From `reserveEndpoint`; absent for what nobody dials (staging, tasks): the engine picks an address, no port is published. */
+  readonly endpoint?: ReservedEndpoint
   /** Bytes per second that may leave stdout and stderr together before the engine sees them; -1 unlimited. Enforced by the supervisor inside. */
   readonly logRateLimit: number
   /** Hosts-file entries. */
@@ -67,7 +71,7 @@ export interface SeenContainer {
   readonly purpose: ContainerPurpose
   readonly labels: Readonly<Record<string, string>>
   readonly status: ContainerStatus
-  /** The container's own address; undefined while not running. */
+  /** The container's own address; undefined while it has none. */
   readonly address?: string
   /** container port → published port on the machine. */
   readonly publishedPorts: Readonly<Record<number, number>>
@@ -101,6 +105,14 @@ export class EngineError extends Error {
   }
 }
 
+/** How much of the isolation this machine can give. Each entry that is not the strongest comes with a reason in `remarks`. */
+export interface Confinement {
+  readonly disk: 'limited' | 'measured'
+  readonly network: 'filtered' | 'open'
+  readonly processes: 'container' | 'sandbox' | 'none'
+  readonly remarks: readonly string[]
+}
+
 /** What Bloomery needs of whatever runs containers. Nothing above this interface knows which driver it is. All calls are idempotent by name. */
 export interface ContainerEngine {
   readonly kind: 'docker' | 'process'
@@ -108,6 +120,13 @@ export interface ContainerEngine {
   ping(): Promise<void>
   /** Network, stack image present, volumes' root: what must be there before the first container. */
   prepare(): Promise<void>
+  /**
+   * Chooses address and ports for a container that is about to be made, never one of `avoidAddresses` (endpoints that routers may still
+   * know). `ports` are the wanted container ports; `process` answers others, since its instances share the machine's. `start` fails with
+   * `conflict` when another program took one meanwhile: remove, reserve, create again.
+   */
+  reserveEndpoint(ports: readonly number[], avoidAddresses: readonly string[]): Promise<ReservedEndpoint>
+  /** A name that exists already is found, not made again. */
   create(spec: ContainerSpec): Promise<SeenContainer>
   start(name: string): Promise<SeenContainer>
   /** SIGTERM to all, then SIGKILL after the grace time. Resolves when it has ended. `killed`: the grace time had passed. */
@@ -128,10 +147,17 @@ export interface ContainerEngine {
     command: readonly string[],
     options?: { user?: 'vcap' | 'root'; environment?: Record<string, string> },
   ): Promise<{ exitCode: number; output: string }>
+  /** What confinement this machine allows; shown to operators and in docs, and `measured` makes the cell watch the disk itself. */
+  confinement(): Confinement
   /** Tells of ends (and of the engine's return after an absence) soon; only a hint to look again. */
   onChange(listener: () => void): () => void
   /** The path of a file or folder inside a finished or running container as a tar stream. */
   readTar(name: string, path: string): Promise<Readable>
-  /** Removes what this installation left (networks, volumes); instances only with `everything`. */
-  cleanUp(options: { everything: boolean }): Promise<void>
+  /**
+   * Removes what this installation left of ended containers (volumes, disks); with `everything` also stops and removes each container of it,
+   * its network and its firewall rules.
+   */
+  cleanUp(options: { everything: boolean; graceSeconds?: number }): Promise<void>
+  /** Lets go of connections and watchers; containers run on. */
+  close(): Promise<void>
 }

@@ -1,4 +1,5 @@
 export {
+  type Confinement,
   type ContainerEngine,
   type ContainerPurpose,
   type ContainerSpec,
@@ -8,5 +9,6 @@ export {
   type LayerMount,
   type Mount,
   type OutputLine,
+  type ReservedEndpoint,
   type SeenContainer,
 } from './engine.js'
