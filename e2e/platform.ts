@@ -113,7 +113,10 @@ export async function startPlatform(options: {
   const start = async () => {
     output = ''
     // A process group of its own, as a terminal would make it.
-    const started = spawn(process.execPath, [join(REPOSITORY, 'apps/bloomery/bin/start.mjs')], {
+    const [command, ...words] = options.viaNpm
+      ? ['npm', 'start']
+      : [process.execPath, join(REPOSITORY, 'apps/bloomery/bin/start.mjs')]
+    const started = spawn(command, words, {
       cwd: REPOSITORY,
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
