@@ -94,6 +94,8 @@ export async function startPlatform(options: {
   engine: 'docker' | 'process'
   env?: Record<string, string>
   home?: string
+  /** Through `npm start`, npm's own process included. */
+  viaNpm?: boolean
 }): Promise<Platform> {
   const home = options.home ?? mkdtempSync(join(tmpdir(), 'bloomery-e2e-'))
   const [httpPort, httpsPort, sshPort] = [await freePort(), await freePort(), await freePort()]
