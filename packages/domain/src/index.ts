@@ -9,3 +9,69 @@ export {
   type EndpointChoice,
 } from './routing/choose-endpoint.js'
 export { isPinned, parseInstancePin, type InstancePin } from './routing/instance-pin.js'
+export { groupBy } from './collections/group-by.js'
+export {
+  allowsTransition,
+  instanceKeyText,
+  isOnCell,
+  isRoutable,
+  isStoppingOnCell,
+  occupiesCell,
+  type ActualInstance,
+  type InstanceKey,
+  type InstanceState,
+  type Presence,
+  type StopPhase,
+} from './instances/instance.js'
+export {
+  CRASH_POLICY,
+  crashBackoffMs,
+  crashOutcome,
+  isRestartDue,
+  nextCrashCount,
+  type CrashOutcome,
+} from './instances/crash-policy.js'
+export { cpuWeight } from './instances/cpu-weight.js'
+export { CELL_LOSS_LIMITS, viewCells, type CellLossLimits, type CellPresence, type CellView } from './convergence/cell-loss.js'
+export {
+  planConvergence,
+  type ConvergenceAction,
+  type ConvergenceWorld,
+  type DesiredProcess,
+} from './convergence/plan-convergence.js'
+export {
+  reconcileReport,
+  type AppliedWish,
+  type ReportAction,
+  type ReportedInstance,
+  type ReportWorld,
+} from './reports/reconcile-report.js'
+export {
+  planPlacement,
+  type Placement,
+  type PlacementCell,
+  type PlacementConstraint,
+  type PlacementFailure,
+  type PlacementOptions,
+  type PlacementPlan,
+  type PlacementRequest,
+} from './placement/plan-placement.js'
+export {
+  DEPLOYMENT_LIMITS,
+  planDeployment,
+  type DeployingInstance,
+  type DeploymentScale,
+  type DeploymentStep,
+  type DeploymentWorld,
+} from './deployments/plan-deployment.js'
+export {
+  EMPTY_USAGE,
+  processViolations,
+  quotaViolations,
+  usageOfProcesses,
+  type CountedProcess,
+  type QuotaLimits,
+  type QuotaScope,
+  type QuotaUsage,
+  type QuotaViolation,
+} from './quotas/quota.js'
