@@ -12,5 +12,5 @@ export {
   type Queryable,
   type SqlQuery,
 } from './pool.js'
-export { acquireLease, guardLease, releaseLease, tryAdvisoryLock, type Lease } from './lease.js'
+export { acquireLease, guardLease, releaseLease, seizeLease, tryAdvisoryLock, type Lease } from './lease.js'
 export { isMigrated, migrate, MigrationError, readMigrations } from './migrate.js'

@@ -27,6 +27,21 @@ export async function acquireLease(on: Queryable, name: string, holder: string, 
   return token === undefined ? undefined : { name, holder, token }
 }
 
+/**
+ * Takes a lease whatever its expiry, under a higher token. Only for the holder of the advisory lock of the same name: its earlier
+ * holder's connection is gone, and whatever that one still tries fails for its old token.
+ */
+export async function seizeLease(on: Queryable, name: string, holder: string, ttlMs: number): Promise<Lease> {
+  const found = await rows<{ token: bigint }>(
+    on,
+    sql`INSERT INTO leases AS l (name, holder, token, expires_at)
+        VALUES (${name}, ${holder}, 1, clock_timestamp() + ${ttlMs} * interval '1 millisecond')
+        ON CONFLICT (name) DO UPDATE SET holder = EXCLUDED.holder, token = l.token + 1, expires_at = EXCLUDED.expires_at
+        RETURNING token`,
+  )
+  return { name, holder, token: found[0]?.token ?? 0n }
+}
+
 /** Lets go at once, so that a successor need not wait for the lease to expire. */
 export async function releaseLease(on: Queryable, lease: Lease): Promise<void> {
   await execute(
