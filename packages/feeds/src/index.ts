@@ -3,3 +3,4 @@ export { createInternalServer, internalPeer, type InternalPeer } from './interna
 export { createLogSender, type LogSenderOptions, type SpoolingLogSender } from './create-log-sender.js'
 export { createTimestamps } from './log-timestamps.js'
 export { dialRole, type IdentitySource } from './mutual-tls.js'
+export { createLogReader, LogCacheEnvelope, LogCacheMeta, LogCacheRead, type LogReader, type LogReadQuery } from './log-reader.js'

@@ -71,7 +71,14 @@ const line = (text: string, sourceId = 'app'): LogLine => ({
 })
 const numbers = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, i) => String(from + i))
 const aSender = (options: Partial<LogSenderOptions> = {}) =>
-  createLogSender({ logsUrl: store.url, identity, sender: 'cell:c1', spoolDir: join(folder, 'spool'), batchDelayMs: 5, ...options })
+  createLogSender({
+    logsUrl: store.url,
+    identity,
+    sender: 'cell:c1',
+    spoolDir: join(folder, 'spool'),
+    batchDelayMs: 5,
+    ...options,
+  })
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'log-sender-'))
