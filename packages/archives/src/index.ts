@@ -1,1 +1,8 @@
-export {}
+export { ArchiveError, type ArchiveErrorKind } from './archive-error.js'
+export { assemblePackage, type MatchedEntry } from './assemble-package.js'
+export { extractTar, type ExtractTarOptions } from './extract-tar.js'
+export { extractZip } from './extract-zip.js'
+export { type HashedFile, hashZipFiles } from './hash-files.js'
+export { type ArchiveLimits, PACKAGE_LIMITS } from './limits.js'
+export { packTar, type PackTarOptions } from './pack-tar.js'
+export { listZip, visitZip, type ZipEntry } from './zip-entries.js'
