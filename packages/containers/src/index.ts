@@ -12,3 +12,4 @@ export {
   type ReservedEndpoint,
   type SeenContainer,
 } from './engine.js'
+export { DockerEngine, type DockerEngineOptions } from './docker/docker-engine.js'

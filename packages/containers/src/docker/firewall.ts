@@ -1,0 +1,91 @@
+import { writeFile } from 'node:fs/promises'
+import { isRoot, run, works } from '../run.js'
+import type { Names } from './names.js'
+
+/** Where the platform's own public ports listen; containers may reach these of the machine, and nothing else. */
+export interface PublicPorts {
+  readonly bind: string
+  readonly ports: readonly number[]
+}
+
+/** Addresses at which clouds serve credentials and settings of the machine. */
+const METADATA = ['169.254.0.0/16', '100.100.100.200/32', '192.0.0.192/32']
+
+export async function findFirewall(): Promise<{ available: boolean; remark?: string }> {
+  if (!isRoot())
+    return {
+      available: false,
+      remark: "the machine's private listeners are open to containers: only root can set firewall rules",
+    }
+  if (await works('iptables', ['-w', '5', '-S', 'INPUT'])) return { available: true }
+  return {
+    available: false,
+    remark: "the machine's private listeners are open to containers: iptables is missing or does not work",
+  }
+}
+
+/** Sets the rules of this installation; each table is replaced in one step, so there is no moment without them. */
+export async function applyFirewall(names: Names, gateway: string, platform: PublicPorts): Promise<void> {
+  const { bridge, chainPrefix, installation } = names
+  const tag = `-m comment --comment "bloomery:${installation}"`
+  const input = `${chainPrefix}-I`
+  const forward = `${chainPrefix}-F`
+  const nat = `${chainPrefix}-N`
+  const reject = (chain: string, match: string) => [
+    `-A ${chain} ${match} -p tcp ${tag} -j REJECT --reject-with tcp-reset`,
+    `-A ${chain} ${match} ${tag} -j REJECT --reject-with icmp-port-unreachable`,
+  ]
+  const loopback = platform.bind === '127.0.0.1' || platform.bind === 'localhost'
+  const rules = [
+    '*filter',
+    `:${input} - [0:0]`,
+    `:${forward} - [0:0]`,
+    `-A ${input} -m conntrack --ctstate RELATED,ESTABLISHED ${tag} -j ACCEPT`,
+    ...platform.ports.map((port) => `-A ${input} -p tcp --dport ${port} ${tag} -j ACCEPT`),
+    ...reject(input, ''),
+    ...METADATA.flatMap((address) => reject(forward, `-d ${address}`)),
+    'COMMIT',
+    '*nat',
+    `:${nat} - [0:0]`,
+    // The router listens on loopback only: from inside it is reached at the gateway's address.
+    ...(loopback
+      ? platform.ports.map(
+          (port) => `-A ${nat} -d ${gateway} -p tcp --dport ${port} ${tag} -j DNAT --to-destination 127.0.0.1:${port}`,
+        )
+      : []),
+    'COMMIT',
+    '',
+  ].join('\n')
+  await run('iptables-restore', ['-w', '5', '--noflush'], rules)
+  if (loopback) await writeFile(`/proc/sys/net/ipv4/conf/${bridge}/route_localnet`, '1')
+  const userChain = (await works('iptables', ['-w', '5', '-S', 'DOCKER-USER'])) ? 'DOCKER-USER' : 'FORWARD'
+  for (const jump of jumps(names, userChain)) {
+    const [table, chain, ...rule] = jump
+    const listed = await works('iptables', ['-w', '5', '-t', table, '-C', chain, ...rule])
+    if (!listed) await run('iptables', ['-w', '5', '-t', table, '-I', chain, '1', ...rule])
+  }
+}
+
+/** Takes away what `applyFirewall` set. */
+export async function removeFirewall(names: Names): Promise<void> {
+  for (const userChain of ['DOCKER-USER', 'FORWARD'])
+    for (const [table, chain, ...rule] of jumps(names, userChain))
+      await works('iptables', ['-w', '5', '-t', table, '-D', chain, ...rule])
+  for (const [table, chain] of [
+    ['filter', `${names.chainPrefix}-I`],
+    ['filter', `${names.chainPrefix}-F`],
+    ['nat', `${names.chainPrefix}-N`],
+  ] as const) {
+    await works('iptables', ['-w', '5', '-t', table, '-F', chain])
+    await works('iptables', ['-w', '5', '-t', table, '-X', chain])
+  }
+}
+
+const jumps = ({ bridge, chainPrefix, installation }: Names, userChain: string): [string, string, ...string[]][] => {
+  const rule = (target: string) => ['-i', bridge, '-m', 'comment', '--comment', `bloomery:${installation}`, '-j', target]
+  return [
+    ['filter', 'INPUT', ...rule(`${chainPrefix}-I`)],
+    ['filter', userChain, ...rule(`${chainPrefix}-F`)],
+    ['nat', 'PREROUTING', ...rule(`${chainPrefix}-N`)],
+  ]
+}
