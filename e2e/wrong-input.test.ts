@@ -90,20 +90,16 @@ describe('wrong input gets a clear error and leaves nothing half-made', () => {
     }
     const taken = await driver.ok(['curl', '-X', 'PATCH', `/v3/apps/${apps.resources[0]!.guid}`, '-d', '{"name":"first"}'])
     expect(taken.stdout).toContain("App with the name 'first' already exists.")
+    const { resources } = JSON.parse((await driver.ok(['curl', '/v3/organizations?names=bloomery'])).stdout) as {
+      resources: { guid: string }[]
+    }
     await driver.ok([
       'curl',
       '-X',
       'POST',
       '/v3/spaces',
       '-d',
-      JSON.stringify({
-        name: 'other',
-        relationships: {
-          organization: JSON.parse((await driver.ok(['curl', '/v3/organizations?names=bloomery'])).stdout).resources.map(
-            (o: { guid: string }) => ({ data: { guid: o.guid } }),
-          )[0],
-        },
-      }),
+      JSON.stringify({ name: 'other', relationships: { organization: { data: { guid: resources[0]!.guid } } } }),
     ])
     await driver.ok(['target', '-s', 'other'])
     await refused(['push', 'thief', '-p', folder(versionedApp('v1')), '-f', 'manifest.yml'], /route/i, {
