@@ -8,15 +8,20 @@ import type { Context } from './http/context.js'
 import { answerErrors } from './http/errors.js'
 import { jobRoutes } from './jobs/routes.js'
 import { organizationRoutes } from './resources/organizations/routes.js'
+import { rootRoutes } from './resources/root/routes.js'
 
 /** Each entry adds the routes of one resource; the order is of no meaning. */
-const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] = [jobRoutes, organizationRoutes]
+const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] = [rootRoutes, jobRoutes, organizationRoutes]
 
-/** The whole API as a value: routes over a context, listening nowhere yet. */
-export async function buildApp(context: Context, tokens: TokenVerifier): Promise<FastifyInstance> {
+/** The whole API as a value: routes over a context, listening nowhere yet. `more`: routes that need other parts than the context. */
+export async function buildApp(
+  context: Context,
+  tokens: TokenVerifier,
+  more: readonly ((app: FastifyInstance) => void)[] = [],
+): Promise<FastifyInstance> {
   const app = fastify({
     logger: false,
-    trustProxy: 'loopback',
+    trustProxy: (context.settings.trustedProxies ?? 'loopback').split(',').map((each) => each.trim()),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 500 },
     genReqId: (request) =>
       typeof request.headers['x-vcap-request-id'] === 'string' ? request.headers['x-vcap-request-id'] : randomUUID(),
@@ -52,5 +57,6 @@ export async function buildApp(context: Context, tokens: TokenVerifier): Promise
       throw new Error(`${String(route.method)} ${route.url} declares no permission; every route must say who may call it.`)
   })
   for (const resource of RESOURCES) resource(app, context)
+  for (const routes of more) routes(app)
   return app
 }

@@ -9,6 +9,8 @@ export interface ApiSettings {
   readonly apiHosts: ReadonlySet<string>
   /** `cf_api`, token issuer: never from a header. */
   readonly publicApiUrl: string
+  /** Whose X-Forwarded-* headers are believed. @default loopback */
+  readonly trustedProxies?: string
   readonly apiVersion: string
   readonly installationId: string
   readonly maxPackageBytes: number

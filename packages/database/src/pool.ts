@@ -1,7 +1,12 @@
 import pg from 'pg'
 
-// int8 as bigint: byte counts, tokens and revisions outgrow numbers.
-pg.types.setTypeParser(pg.types.builtins.INT8, (value) => BigInt(value))
+// int8 as bigint: byte counts, tokens and revisions outgrow numbers. For our own pools alone: Prisma's driver parses for itself.
+const types: pg.CustomTypesConfig = {
+  getTypeParser: (type, format) =>
+    type === pg.types.builtins.INT8 && format !== 'binary'
+      ? (value: string) => BigInt(value)
+      : (pg.types.getTypeParser(type, format) as (value: string) => unknown),
+}
 
 export type Pool = pg.Pool
 export type PoolClient = pg.PoolClient
@@ -10,6 +15,7 @@ export type PoolClient = pg.PoolClient
 export function createPool(url: string, options: { max?: number; applicationName?: string } = {}): Pool {
   const pool = new pg.Pool({
     connectionString: url,
+    types,
     max: options.max ?? 6,
     application_name: options.applicationName ?? 'bloomery',
     idleTimeoutMillis: 30_000,

@@ -19,6 +19,11 @@ export class Nudges {
     this.#publisher.publish(CHANNEL, JSON.stringify(nudge)).catch(() => undefined)
   }
 
+  /** Whether Redis answers now. */
+  async isReady(): Promise<boolean> {
+    return this.#publisher.status === 'ready' && (await this.#publisher.ping()) === 'PONG'
+  }
+
   /** Returns a function that ends the subscription. */
   listen(listener: (nudge: Nudge) => void): () => void {
     this.#listeners.add(listener)

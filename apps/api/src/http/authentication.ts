@@ -31,5 +31,6 @@ export function authenticate(app: FastifyInstance, context: Context, tokens: Tok
     if (writes ? !(scopes.has('cloud_controller.write') || request.access.isAdmin) : rule.scope === 'read' && !reads)
       throw notAuthorized()
     if (rule.adminOnly && !request.access.isAdmin) throw notAuthorized()
+    if ('anyOf' in rule && !rule.anyOf.some((scope) => scopes.has(scope))) throw notAuthorized()
   })
 }

@@ -22,7 +22,15 @@ export const PERMISSIONS = {
   'role.manage': { token: true, scope: 'write', adminOnly: false },
   'admin.read': { token: true, scope: 'read', adminOnly: false },
   admin: { token: true, scope: 'write', adminOnly: true },
-} as const satisfies Record<string, { token: boolean; scope: 'read' | 'write' | null; adminOnly: boolean }>
+  // The user directory and service accounts: by the token's own scopes.
+  'users.read': { token: true, scope: null, adminOnly: false, anyOf: ['scim.read', 'scim.write', 'uaa.admin'] },
+  'users.write': { token: true, scope: null, adminOnly: false, anyOf: ['scim.write', 'uaa.admin'] },
+  'clients.read': { token: true, scope: null, adminOnly: false, anyOf: ['clients.read', 'clients.write', 'uaa.admin'] },
+  'clients.write': { token: true, scope: null, adminOnly: false, anyOf: ['clients.write', 'uaa.admin'] },
+} as const satisfies Record<
+  string,
+  { token: boolean; scope: 'read' | 'write' | null; adminOnly: boolean; anyOf?: readonly string[] }
+>
 export type Permission = keyof typeof PERMISSIONS
 
 interface HeldRole {

@@ -1,0 +1,110 @@
+import {
+  apiHosts,
+  ApiListenEnv,
+  BlobstoreEnv,
+  DatabaseEnv,
+  KeyringEnv,
+  LogsUrlEnv,
+  parseEnvironment,
+  PlatformEnv,
+  RedisEnv,
+} from '@bloomery/config'
+import { z } from 'zod'
+import type { ApiSettings } from './settings.js'
+
+const Megabytes = z.coerce.number().int().min(1)
+const ApiEnv = z.object({
+  ...PlatformEnv.shape,
+  ...DatabaseEnv.shape,
+  ...RedisEnv.shape,
+  ...BlobstoreEnv.shape,
+  ...KeyringEnv.shape,
+  ...ApiListenEnv.shape,
+  ...LogsUrlEnv.shape,
+  BLOOMERY_INSTALLATION_ID: z.string(),
+  BLOOMERY_NODE_ID: z.string().default('main'),
+  /** The admin user gets it at every start; without it an admin that is there keeps its password, and none can be made. */
+  BLOOMERY_ADMIN_PASSWORD: z.string().min(1).optional(),
+  /** Where roles find their one-time join tokens. */
+  BLOOMERY_BOOTSTRAP_TOKENS_DIR: z.string().optional(),
+  /** Folder of the migrations' folder. */
+  BLOOMERY_PRISMA_DIR: z.string().optional(),
+  BLOOMERY_BUILDPACKS_DIR: z.string().optional(),
+  /** The API as `cf_api` and token issuer name it; default http://api.<system domain>:<http port>. */
+  BLOOMERY_PUBLIC_API_URL: z.url().optional(),
+  /** Whose X-Forwarded-* headers are believed: addresses, networks, or loopback, linklocal, uniquelocal. */
+  BLOOMERY_TRUSTED_PROXIES: z.string().default('loopback'),
+  BLOOMERY_MAX_PACKAGE_MB: Megabytes.default(1024),
+  BLOOMERY_DEFAULT_MEMORY_MB: Megabytes.default(1024),
+  BLOOMERY_DEFAULT_DISK_MB: Megabytes.default(1024),
+  BLOOMERY_MAX_DISK_MB: Megabytes.default(10_240),
+  BLOOMERY_STAGING_MEMORY_MB: Megabytes.default(1024),
+  BLOOMERY_STAGING_DISK_MB: Megabytes.default(6144),
+  /** Bytes of log per second and instance, -1: unlimited. */
+  BLOOMERY_DEFAULT_LOG_RATE: z.coerce.number().int().min(-1).default(-1),
+})
+type ApiEnv = z.output<typeof ApiEnv>
+
+/** What the process needs beyond the settings that routes see. */
+export interface ApiConfig {
+  readonly settings: ApiSettings
+  readonly databaseUrl: string
+  readonly redisUrl: string
+  readonly blobstoreUrl: string
+  readonly blobsUrl: string
+  readonly keyringFile: string
+  readonly logsUrl: string
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly internalListen: { readonly host: string; readonly port: number }
+  readonly nodeId: string
+  readonly adminPassword: string | undefined
+  readonly bootstrapTokensDir: string | undefined
+  readonly prismaDir: string | undefined
+  readonly buildpacksDir: string | undefined
+}
+
+export function loadApiConfig(env: NodeJS.ProcessEnv): ApiConfig {
+  const parsed = parseEnvironment(ApiEnv, env)
+  return {
+    settings: settingsOf(parsed),
+    databaseUrl: parsed.DATABASE_URL,
+    redisUrl: parsed.REDIS_URL,
+    blobstoreUrl: parsed.BLOBSTORE_URL,
+    blobsUrl: parsed.BLOOMERY_BLOBS_URL,
+    keyringFile: parsed.BLOOMERY_KEYRING_FILE,
+    logsUrl: parsed.BLOOMERY_LOGS_URL,
+    listen: parsed.BLOOMERY_API_LISTEN,
+    internalListen: parsed.BLOOMERY_API_INTERNAL_LISTEN,
+    nodeId: parsed.BLOOMERY_NODE_ID,
+    adminPassword: parsed.BLOOMERY_ADMIN_PASSWORD,
+    bootstrapTokensDir: parsed.BLOOMERY_BOOTSTRAP_TOKENS_DIR,
+    prismaDir: parsed.BLOOMERY_PRISMA_DIR,
+    buildpacksDir: parsed.BLOOMERY_BUILDPACKS_DIR,
+  }
+}
+
+function settingsOf(env: ApiEnv): ApiSettings {
+  const port = env.BLOOMERY_HTTP_PORT === 80 ? '' : `:${env.BLOOMERY_HTTP_PORT}`
+  return {
+    systemDomain: env.BLOOMERY_SYSTEM_DOMAIN,
+    appsDomain: env.BLOOMERY_APPS_DOMAIN,
+    httpPort: env.BLOOMERY_HTTP_PORT,
+    httpsPort: env.BLOOMERY_HTTPS_PORT,
+    sshPort: env.BLOOMERY_SSH_PORT,
+    apiHosts: new Set(apiHosts(env)),
+    publicApiUrl: env.BLOOMERY_PUBLIC_API_URL?.replace(/\/+$/, '') ?? `http://api.${env.BLOOMERY_SYSTEM_DOMAIN}${port}`,
+    trustedProxies: env.BLOOMERY_TRUSTED_PROXIES,
+    apiVersion: '3.215.0',
+    installationId: env.BLOOMERY_INSTALLATION_ID,
+    maxPackageBytes: env.BLOOMERY_MAX_PACKAGE_MB * 1024 * 1024,
+    defaults: {
+      memoryMb: env.BLOOMERY_DEFAULT_MEMORY_MB,
+      diskMb: env.BLOOMERY_DEFAULT_DISK_MB,
+      maxDiskMb: env.BLOOMERY_MAX_DISK_MB,
+      stagingMemoryMb: env.BLOOMERY_STAGING_MEMORY_MB,
+      stagingDiskMb: env.BLOOMERY_STAGING_DISK_MB,
+      logRateLimit: env.BLOOMERY_DEFAULT_LOG_RATE,
+    },
+    longPollMs: 2_500,
+  }
+}

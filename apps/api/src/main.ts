@@ -1,0 +1,199 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Server as TlsServer } from 'node:tls'
+import { fileURLToPath } from 'node:url'
+import { openBlobstore, verifySignature } from '@bloomery/blobstore'
+import { ConfigError } from '@bloomery/config'
+import { createDatabase, createPool, migrate, MigrationError, type Pool } from '@bloomery/database'
+import { createLogSender } from '@bloomery/feeds'
+import { isDueForRenewal, issueNodeIdentity, secureContextOf } from '@bloomery/pki'
+import { Nudges, StagingQueue } from '@bloomery/queues'
+import { loadKeyring } from '@bloomery/secrets'
+import { createLogger, type Logger } from '@bloomery/telemetry'
+import { buildApp } from './app.js'
+import { loadApiConfig, type ApiConfig } from './config.js'
+import { healthRoutes } from './health.js'
+import { Changes } from './http/changes.js'
+import type { Context } from './http/context.js'
+import { Jobs } from './jobs/jobs.js'
+import { createStoreLogReader } from './logs/store-log-reader.js'
+import { ensureAuthority } from './nodes/authorities.js'
+import { IngressCertificates } from './nodes/ingress-certificates.js'
+import { buildInternalApp } from './nodes/internal-app.js'
+import { BootstrapTokens, JoinTokens } from './nodes/join-tokens.js'
+import { oauthRoutes } from './oauth/routes.js'
+import { SigningKeys } from './oauth/signing-keys.js'
+import { Tokens } from './oauth/tokens.js'
+import { seed } from './seed/seed.js'
+
+const HOUR_MS = 3_600_000
+
+/** Starts the api role: brings the database up to date, seeds it, and listens for clients and for other roles. */
+export async function startApi(env: NodeJS.ProcessEnv): Promise<{ close(): Promise<void> }> {
+  const config = loadApiConfig(env)
+  const log = createLogger('api')
+  const closing: (() => unknown)[] = []
+  const close = async (): Promise<void> => {
+    for (const step of closing.splice(0).reverse()) await step()
+  }
+  try {
+    await compose(config, log, (step) => closing.push(step))
+    return { close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** `onClose` takes the steps that undo what was started, to be done in the opposite order. */
+async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unknown) => void): Promise<void> {
+  const { settings } = config
+  const keyring = loadKeyring(config.keyringFile, { create: true })
+  const pool = createPool(config.databaseUrl, { max: 6, applicationName: 'bloomery-api' })
+  onClose(() => pool.end())
+  await migrateWhenReachable(pool, migrationsFolder(config.prismaDir), log)
+  const db = createDatabase(config.databaseUrl, { max: 6 })
+  onClose(() => db.$disconnect())
+  await seed(db, {
+    settings,
+    adminPassword: config.adminPassword,
+    buildpacksDir: config.buildpacksDir ?? fromRepository('buildpacks'),
+  })
+
+  const authority = await ensureAuthority(pool, keyring, 'internal')
+  let identity = await issueNodeIdentity(authority, { role: 'api', nodeId: config.nodeId })
+
+  const blobstore = await openBlobstore(config.blobstoreUrl, {
+    blobsUrl: config.blobsUrl,
+    signingKey: keyring.derive('blob-addresses'),
+  })
+  const nudges = new Nudges(config.redisUrl)
+  onClose(() => nudges.close())
+  const stagingQueue = new StagingQueue(config.redisUrl)
+  onClose(() => stagingQueue.close())
+  const logSender = createLogSender({
+    logsUrl: config.logsUrl,
+    identity: () => identity,
+    sender: `api:${config.nodeId}`,
+    logger: log,
+  })
+  onClose(() => logSender.close())
+  const logReader = createStoreLogReader({ logsUrl: config.logsUrl, identity: () => identity })
+  onClose(() => logReader.close())
+  const changes = new Changes(nudges, settings.longPollMs)
+  const jobs = new Jobs(pool, keyring, nudges, log, () => changes)
+  const now = () => new Date()
+  const context: Context = {
+    db,
+    pool,
+    keyring,
+    blobstore,
+    nudges,
+    stagingQueue,
+    logSender,
+    logReader,
+    changes,
+    jobs,
+    settings,
+    log,
+    now,
+  }
+
+  const keys = new SigningKeys(db, keyring, now)
+  await keys.rotate()
+  const tokens = new Tokens(pool, keys, `${settings.publicApiUrl.replace('://api.', '://uaa.')}/oauth/token`, now)
+  const app = await buildApp(context, tokens, [
+    (routes) => oauthRoutes(routes, context, tokens, keys),
+    (routes) => healthRoutes(routes, { pool, logReader, isRedisReady: () => nudges.isReady() }),
+  ])
+  onClose(() => app.close())
+  onClose(() => changes.close())
+  onClose(() => jobs.close())
+
+  const joinTokens = new JoinTokens(pool, authority.certificatePem)
+  const bootstrap = config.bootstrapTokensDir && new BootstrapTokens(joinTokens, config.bootstrapTokensDir, log)
+  const internal = buildInternalApp({
+    identity,
+    authority,
+    tokens: joinTokens,
+    ingressCertificates: new IngressCertificates(pool, keyring, await ensureAuthority(pool, keyring, 'ingress'), {
+      system: settings.systemDomain,
+      apps: settings.appsDomain,
+    }),
+    blobstore,
+    isSigned: (key, query) =>
+      keyring.keyIds.some((kid) =>
+        verifySignature(
+          { key, expires: query.get('expires') ?? undefined, signature: query.get('signature') ?? undefined },
+          keyring.derive('blob-addresses', kid),
+        ),
+      ),
+    onSpent: () => bootstrap && bootstrap.look(),
+    log,
+  })
+  onClose(() => internal.close())
+
+  await internal.listen(config.internalListen)
+  if (bootstrap) {
+    await bootstrap.start()
+    onClose(() => bootstrap.close())
+  }
+  await app.listen(config.listen)
+  jobs.start()
+  const upkeep = setInterval(() => {
+    void (async () => {
+      await keys.rotate()
+      await tokens.removeExpired()
+      if (isDueForRenewal(identity.certificatePem)) {
+        identity = await issueNodeIdentity(authority, { role: 'api', nodeId: config.nodeId })
+        if (internal.server instanceof TlsServer) internal.server.setSecureContext(secureContextOf(identity))
+      }
+    })().catch((error: unknown) => log.warn({ err: error }, 'upkeep failed, will try again'))
+  }, HOUR_MS)
+  onClose(() => clearInterval(upkeep))
+  log.info({ listen: config.listen, internalListen: config.internalListen }, 'api listens')
+}
+
+/** Postgres may come up after us: whatever is no fault of the migrations is tried again. */
+async function migrateWhenReachable(pool: Pool, folder: string, log: Logger): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const applied = await migrate(pool, folder)
+      if (applied.length > 0) log.info({ applied }, 'database migrated')
+      return
+    } catch (error) {
+      if (error instanceof MigrationError) throw error
+      if (attempt % 10 === 0) log.warn({ err: error }, 'the database cannot be reached yet, waiting')
+      await delay(Math.min(100 + attempt * 100, 2_000))
+    }
+  }
+}
+
+function migrationsFolder(prismaDir: string | undefined): string {
+  const folder = join(prismaDir ?? fromRepository('prisma') ?? '', 'migrations')
+  if (!existsSync(folder))
+    throw new ConfigError('The migrations are not to be found: set BLOOMERY_PRISMA_DIR to the prisma folder.')
+  return folder
+}
+
+/** A folder of the repository, seen from src/ and from dist/ alike. */
+function fromRepository(name: string): string | undefined {
+  const path = fileURLToPath(new URL(`../../../${name}`, import.meta.url))
+  return existsSync(path) ? path : undefined
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    const api = await startApi(process.env)
+    for (const signal of ['SIGTERM', 'SIGINT'] as const)
+      process.once(signal, () => {
+        void api.close().then(() => process.exit(0))
+      })
+  } catch (error) {
+    process.stderr.write(
+      `${error instanceof ConfigError || error instanceof MigrationError ? error.message : String(error instanceof Error ? error.stack : error)}\n`,
+    )
+    process.exit(1)
+  }
+}
