@@ -1,0 +1,313 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { readFile, rm } from 'node:fs/promises'
+import type { FastifyInstance } from 'fastify'
+import { BlobError, type BlobEntry, type BlobInfo, type Blobstore } from '@bloomery/blobstore'
+import { CfError, type Envelope } from '@bloomery/contracts'
+import { createDatabase, createPool } from '@bloomery/database'
+import { startRedis } from '@bloomery/embedded'
+import { Nudges, StagingQueue } from '@bloomery/queues'
+import { Keyring } from '@bloomery/secrets'
+import { silentLogger } from '@bloomery/telemetry'
+import { createTestDatabase } from '@bloomery/testing'
+import { buildApp } from './app.js'
+import { Changes } from './http/changes.js'
+import type { Context, Principal } from './http/context.js'
+import { Jobs } from './jobs/jobs.js'
+import type { InstanceUsage, LogReader } from './logs/log-reader.js'
+import type { ApiSettings } from './settings.js'
+
+/** The API over a real Postgres and Redis, with its own data; only the blob store and the log store are stand-ins. */
+export interface TestApi {
+  readonly app: FastifyInstance
+  readonly context: Context
+  readonly blobs: MemoryBlobstore
+  readonly logs: MemoryLogs
+  readonly databaseUrl: string
+  readonly redisUrl: string
+  /** A caller with these scopes; users get a row. The same name is the same user. */
+  caller(name: string, scopes?: readonly string[]): Promise<Caller>
+  close(): Promise<void>
+}
+
+export interface Answer {
+  readonly status: number
+  // Tests look into answers freely; what they find is compared at once.
+  readonly body: Json
+  readonly text: string
+  readonly raw: Buffer
+  readonly headers: Record<string, unknown>
+}
+export type Json = ReturnType<typeof JSON.parse>
+
+/** Sends requests as one user. */
+export interface Caller {
+  readonly guid: string
+  readonly name: string
+  readonly token: string
+  get(url: string, headers?: Record<string, string>): Promise<Answer>
+  post(url: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>
+  patch(url: string, body?: unknown): Promise<Answer>
+  put(url: string, body?: unknown): Promise<Answer>
+  delete(url: string): Promise<Answer>
+  /** Follows the job of an answer to its end. */
+  job(answer: Answer): Promise<Json>
+}
+
+export const TEST_SETTINGS: ApiSettings = {
+  systemDomain: 'bloomery.test',
+  appsDomain: 'apps.test',
+  httpPort: 8080,
+  httpsPort: 8443,
+  sshPort: 2222,
+  apiHosts: new Set(['localhost', '127.0.0.1', 'api.bloomery.test']),
+  publicApiUrl: 'http://api.bloomery.test:8080',
+  apiVersion: '3.215.0',
+  installationId: 'test',
+  maxPackageBytes: 4 * 1024 * 1024,
+  defaults: { memoryMb: 1024, diskMb: 1024, maxDiskMb: 2048, stagingMemoryMb: 1024, stagingDiskMb: 4096, logRateLimit: -1 },
+  longPollMs: 300,
+}
+const ORDINARY = ['cloud_controller.read', 'cloud_controller.write', 'openid']
+
+export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise<TestApi> {
+  const folder = mkdtempSync(join(tmpdir(), 'bloomery-api-'))
+  const [postgres, redis] = await Promise.all([
+    createTestDatabase(),
+    startRedis({ home: folder, installationId: `tests-${randomUUID()}`, logFile: join(folder, 'redis.log') }),
+  ])
+  const pool = createPool(postgres.url, { max: 8 })
+  const db = createDatabase(postgres.url)
+  const nudges = new Nudges(redis.url)
+  const stagingQueue = new StagingQueue(redis.url)
+  const keyring = new Keyring('k1', new Map([['k1', randomBytes(32)]]))
+  const compiled = { ...TEST_SETTINGS, ...settings }
+  const changes = new Changes(nudges, compiled.longPollMs)
+  const jobs = new Jobs(pool, keyring, nudges, silentLogger, () => changes)
+  const blobs = new MemoryBlobstore()
+  const logs = new MemoryLogs()
+  const context: Context = {
+    db,
+    pool,
+    keyring,
+    blobstore: blobs,
+    nudges,
+    stagingQueue,
+    logSender: logs,
+    logReader: logs,
+    changes,
+    jobs,
+    settings: compiled,
+    log: silentLogger,
+    now: () => new Date(),
+  }
+  const principals = new Map<string, Principal>()
+  const app = await buildApp(context, {
+    verify: async (token) => {
+      const principal = principals.get(token)
+      if (!principal) throw new CfError('InvalidAuthToken', 'Invalid Auth Token')
+      return principal
+    },
+  })
+  await app.ready()
+  jobs.start(500)
+
+  return {
+    app,
+    context,
+    blobs,
+    logs,
+    databaseUrl: postgres.url,
+    redisUrl: redis.url,
+    caller: async (name, scopes = ORDINARY) => {
+      const user = await db.user.upsert({
+        where: { username_origin: { username: name, origin: 'uaa' } },
+        update: {},
+        create: { guid: randomUUID(), username: name, registered: true },
+      })
+      const token = `token-of-${name}-${scopes.join('+')}`
+      principals.set(token, { kind: 'user', guid: user.guid, name, origin: 'uaa', scopes: new Set(scopes) })
+      return callerOf(app, user.guid, name, token)
+    },
+    close: async () => {
+      await app.close()
+      await jobs.close()
+      changes.close()
+      await Promise.all([nudges.close(), stagingQueue.close(), db.$disconnect(), pool.end()])
+      await redis.stop()
+      await postgres.drop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+export const adminScopes = ['cloud_controller.admin', 'cloud_controller.read', 'cloud_controller.write']
+
+function callerOf(app: FastifyInstance, guid: string, name: string, token: string): Caller {
+  const send = async (
+    method: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE',
+    url: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer> => {
+    const plain = typeof body === 'string' || Buffer.isBuffer(body)
+    const response = await app.inject({
+      method,
+      url,
+      headers: { authorization: `bearer ${token}`, host: 'localhost:8080', 'content-type': 'application/json', ...headers },
+      ...(body === undefined ? {} : { payload: plain ? body : JSON.stringify(body) }),
+    })
+    const isJson = String(response.headers['content-type']).includes('json')
+    return {
+      status: response.statusCode,
+      body: isJson && response.payload ? JSON.parse(response.payload) : undefined,
+      text: response.payload,
+      raw: response.rawPayload,
+      headers: response.headers,
+    }
+  }
+  return {
+    guid,
+    name,
+    token,
+    get: (url, headers) => send('GET', url, undefined, headers),
+    post: (url, body, headers) => send('POST', url, body, headers),
+    patch: (url, body) => send('PATCH', url, body),
+    put: (url, body) => send('PUT', url, body),
+    delete: (url) => send('DELETE', url),
+    job: async (answer) => {
+      const location = String(answer.headers['location'] ?? '')
+      if (!location) throw new Error(`No job: ${answer.status} ${answer.text}`)
+      for (const deadline = Date.now() + 15_000; Date.now() < deadline;) {
+        const job = (await send('GET', new URL(location).pathname)).body
+        if (job.state === 'COMPLETE' || job.state === 'FAILED') return job
+      }
+      throw new Error(`The job ${location} did not end.`)
+    },
+  }
+}
+
+/** An organization with a space in it, and callers for each role that matters. */
+export async function anOrganization(api: TestApi, name = `org-${randomUUID().slice(0, 8)}`) {
+  const { db } = api.context
+  const quota = await db.organizationQuota.upsert({
+    where: { name: 'default' },
+    update: {},
+    create: { guid: randomUUID(), name: 'default', isDefault: true },
+  })
+  await db.stack.upsert({
+    where: { name: 'cflinuxfs4' },
+    update: {},
+    create: { guid: randomUUID(), name: 'cflinuxfs4', isDefault: true },
+  })
+  const domain = await db.domain.upsert({
+    where: { name: api.context.settings.appsDomain },
+    update: {},
+    create: { guid: randomUUID(), name: api.context.settings.appsDomain },
+  })
+  const organization = await db.organization.create({ data: { guid: randomUUID(), name, quotaGuid: quota.guid } })
+  const space = await db.space.create({ data: { guid: randomUUID(), name: 'dev', organizationGuid: organization.guid } })
+  const withRole = async (type: string) => {
+    const caller = await api.caller(`${type}-${name}`)
+    const scope = type.startsWith('space') ? { spaceGuid: space.guid } : { organizationGuid: organization.guid }
+    await db.role.create({ data: { guid: randomUUID(), type, userGuid: caller.guid, ...scope } })
+    return caller
+  }
+  return {
+    organization,
+    space,
+    domain,
+    quota,
+    withRole,
+    developer: await withRole('space_developer'),
+    auditor: await withRole('space_auditor'),
+    stranger: await api.caller(`stranger-${name}`),
+    admin: await api.caller('admin', adminScopes),
+  }
+}
+
+/** Blobs in memory; signed addresses lead nowhere. */
+export class MemoryBlobstore implements Blobstore {
+  readonly blobs = new Map<string, { bytes: Buffer; modifiedAt: Date }>()
+
+  async put(key: string, body: Readable, options: { maxBytes?: number } = {}): Promise<BlobInfo> {
+    const chunks: Buffer[] = []
+    let size = 0
+    for await (const chunk of body) {
+      const bytes = Buffer.from(chunk as Uint8Array)
+      size += bytes.length
+      if (options.maxBytes !== undefined && size > options.maxBytes) throw new BlobError('too-large', `${key} is too large`)
+      chunks.push(bytes)
+    }
+    return this.#keep(key, Buffer.concat(chunks))
+  }
+  async putFile(key: string, path: string): Promise<BlobInfo> {
+    const info = this.#keep(key, await readFile(path))
+    await rm(path)
+    return info
+  }
+  async get(key: string): Promise<{ body: Readable; sizeBytes: number }> {
+    const blob = this.blobs.get(key)
+    if (!blob) throw new BlobError('not-found', `${key} is not here`)
+    return { body: Readable.from([blob.bytes]), sizeBytes: blob.bytes.length }
+  }
+  async stat(key: string): Promise<BlobEntry | undefined> {
+    const blob = this.blobs.get(key)
+    return blob && { key, sizeBytes: blob.bytes.length, modifiedAt: blob.modifiedAt }
+  }
+  async delete(key: string): Promise<void> {
+    this.blobs.delete(key)
+  }
+  async *list(prefix: string): AsyncIterable<BlobEntry> {
+    for (const [key, blob] of this.blobs)
+      if (key.startsWith(prefix)) yield { key, sizeBytes: blob.bytes.length, modifiedAt: blob.modifiedAt }
+  }
+  async copy(from: string, to: string): Promise<void> {
+    const blob = this.blobs.get(from)
+    if (!blob) throw new BlobError('not-found', `${from} is not here`)
+    this.blobs.set(to, blob)
+  }
+  async signedUrl(key: string): Promise<string> {
+    return `http://blobs.test/${key}`
+  }
+  localPath(): string | undefined {
+    return undefined
+  }
+  #keep(key: string, bytes: Buffer): BlobInfo {
+    this.blobs.set(key, { bytes, modifiedAt: new Date() })
+    return { key, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+  }
+}
+
+/** Remembers what was sent; answers what a test has put in. */
+export class MemoryLogs implements LogReader {
+  readonly sent: Envelope[] = []
+  readonly forgotten: string[] = []
+  readonly usage = new Map<string, InstanceUsage[]>()
+  batch: unknown[] = []
+
+  send(envelope: Envelope): void {
+    this.sent.push(envelope)
+  }
+  async flush(): Promise<boolean> {
+    return true
+  }
+  async close(): Promise<void> {
+    this.sent.length = 0
+  }
+  async read(): Promise<unknown> {
+    return { envelopes: { batch: this.batch } }
+  }
+  async meta(): Promise<unknown> {
+    return { meta: {} }
+  }
+  async metrics(sourceId: string): Promise<readonly InstanceUsage[]> {
+    return this.usage.get(sourceId) ?? []
+  }
+  async forget(sourceId: string): Promise<void> {
+    this.forgotten.push(sourceId)
+  }
+}
