@@ -37,7 +37,6 @@ export const WantedInstance = z.object({
   /** Environment in merge order applied already; absent for `stop`. Never written to disk in the clear. */
   environment: z.record(z.string(), z.string()).optional(),
   droplet: DropletSource,
-  /** Addresses that may not be handed out yet live in CellDesired. */
 })
 export type WantedInstance = z.infer<typeof WantedInstance>
 export const CellDesired = z.object({

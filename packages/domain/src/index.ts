@@ -75,3 +75,6 @@ export {
   type QuotaUsage,
   type QuotaViolation,
 } from './quotas/quota.js'
+export { isStaleLease, planCell, type CellPlan, type HeldByCell, type WantedOfCell } from './cell/plan-cell.js'
+export { goDuration } from './cell/go-duration.js'
+export { entitledCores } from './cell/cpu-entitlement.js'
