@@ -1,0 +1,193 @@
+import { sql, type Lease, type Pool } from '@bloomery/database/sql'
+import type { CellView } from '@bloomery/domain'
+import type { Logger } from '@bloomery/telemetry'
+import type { CellSessions } from '../cells/cell-sessions.js'
+import type { Clock } from '../clock.js'
+import { advanceDeployments } from '../deployments/advance-deployments.js'
+import { guarded } from '../leadership/guarded.js'
+import type { Term } from '../leadership/leadership.js'
+import { buildRouteEntries } from '../routes/build-entries.js'
+import { listRoutes } from '../routes/read-routes.js'
+import type { RouteFeed } from '../routes/route-feed.js'
+import type { RouterAcks } from '../routes/router-acks.js'
+import { recordWithdrawals, releaseAddresses } from '../routes/withdrawals.js'
+import { pruneDecisions } from '../state/decision-records.js'
+import { listInstances, readFingerprint, readSnapshot } from '../state/read-state.js'
+import type { InstanceRow } from '../state/rows.js'
+import { InstanceWrites } from '../state/write-instances.js'
+import { converge } from './converge.js'
+import { Effects } from './effects.js'
+import { runLoop, type Loop } from './run-loop.js'
+
+export interface LeaderDeps {
+  readonly pool: Pool
+  readonly clock: Clock
+  readonly log: Logger
+  readonly feed: RouteFeed
+  readonly acks: RouterAcks
+  readonly sessions: CellSessions
+  /** One writer at a time: passes and reports. */
+  readonly serial: <T>(work: () => Promise<T>) => Promise<T>
+  readonly sendEffects: (effects: Effects) => void
+  readonly maxStarting: number
+}
+
+const LOOK_EVERY_MS = 1_000
+const FULL_PASS_MS = 4_000
+const STORE_ROUTERS_MS = 5_000
+const PRUNE_MS = 60 * 60_000
+/** Silence of cells counts from here on: those that are there have reported by then. */
+const GRACE_MS = 15_000
+/** Instances stop this long after their withdrawal, whatever routers say. */
+const UNROUTE_MS = 5_000
+
+/** The work of a leading scheduler: passes over all of desired and actual state, for one term. */
+export class Leader {
+  readonly #loop: Loop
+  #fingerprint: string | undefined
+  #lastFullAt = -Infinity
+  #lastStoreAt = -Infinity
+  #lastPruneAt = performance.now()
+  #settledSince: Date
+  #hold: string | undefined
+
+  constructor(
+    readonly term: Term,
+    readonly deps: LeaderDeps,
+  ) {
+    this.#settledSince = deps.clock.now()
+    this.#loop = runLoop(() => deps.serial(() => this.#look()), {
+      everyMs: LOOK_EVERY_MS,
+      debounceMs: 5,
+      signal: term.signal,
+      log: deps.log,
+    })
+  }
+
+  get lease(): Lease {
+    return this.term.lease
+  }
+
+  /** Look at everything again soon. */
+  nudge(): void {
+    this.#fingerprint = undefined
+    this.#loop.nudge()
+  }
+
+  /** A router has acknowledged: stops may go on. */
+  nudgeStops(): void {
+    this.#loop.nudge()
+  }
+
+  get done(): Promise<void> {
+    return this.#loop.done
+  }
+
+  async #look(): Promise<void> {
+    if (this.term.signal.aborted) return
+    try {
+      await this.#maintain()
+      await this.#advanceStops()
+      const fingerprint = await readFingerprint(this.deps.pool)
+      const due = performance.now() - this.#lastFullAt >= FULL_PASS_MS
+      if (!due && fingerprint === this.#fingerprint) return
+      await this.#fullPass()
+      this.#fingerprint = fingerprint
+      this.#lastFullAt = performance.now()
+    } catch (error) {
+      // While the database was away cells could not be heard.
+      this.#settledSince = this.deps.clock.now()
+      throw error
+    }
+  }
+
+  /** Read, decide, act; twice where deployments or placement changed what is read. */
+  async #fullPass(): Promise<void> {
+    const { pool, clock, sessions } = this.deps
+    const effects = new Effects()
+    let snapshot = await readSnapshot(pool)
+    clock.sync(snapshot.databaseNow)
+    for (const { id, epoch } of snapshot.cells) sessions.resume(id, epoch)
+    await this.#publish(snapshot.actual)
+    const deployed = await advanceDeployments({ pool, clock, lease: this.lease, effects }, snapshot)
+    if (deployed) snapshot = await readSnapshot(pool)
+    const now = clock.now()
+    const { changed, view } = await converge(
+      {
+        pool,
+        lease: this.lease,
+        sessions,
+        effects,
+        isPublished: (guid) => this.deps.feed.holds(guid),
+        maxStarting: this.deps.maxStarting,
+      },
+      snapshot,
+      now,
+      now.getTime() - this.#settledSince.getTime() > GRACE_MS,
+    )
+    this.#noteHold(view)
+    if (changed) {
+      await this.#publish(await listInstances(pool, sql`true`))
+      await this.#advanceStops()
+      sessions.wakeAll()
+    }
+    this.deps.sendEffects(effects)
+  }
+
+  async #publish(actual: readonly InstanceRow[]): Promise<void> {
+    const { pool, feed, clock, sessions } = this.deps
+    const epoch = String(this.lease.token)
+    const pending = feed.prepare(epoch, buildRouteEntries(await listRoutes(pool), actual))
+    if (!pending) return
+    await guarded(pool, this.lease, (on) =>
+      recordWithdrawals(on, pending.withdrawn, { epoch: this.lease.token, revision: pending.revision, now: clock.now() }),
+    )
+    feed.publish(epoch, pending)
+    for (const { cellId } of pending.withdrawn) sessions.wake(cellId)
+  }
+
+  /** Stopping instances: first the feed without them, then the routers' word for it, then the cell's turn. */
+  async #advanceStops(): Promise<void> {
+    const { pool, clock, feed, acks, sessions } = this.deps
+    const unrouting = await listInstances(pool, sql`state = 'stopping' AND stop_phase = 'unroute'`)
+    if (unrouting.length === 0 || feed.epoch !== String(this.lease.token)) return
+    const now = clock.now()
+    const withdrawn = unrouting.filter(({ instanceGuid }) => instanceGuid === null || !feed.holds(instanceGuid))
+    const unmarked = withdrawn.filter(({ unroutedAt }) => unroutedAt === null)
+    const revision = BigInt(feed.revision)
+    const released = withdrawn.filter(
+      (row) =>
+        now.getTime() - (row.stopSince ?? now).getTime() >= UNROUTE_MS ||
+        acks.isAppliedByLive(row.unroutedAt === null ? this.lease.token : row.leaseToken, row.unroutedAt ?? revision),
+    )
+    if (unmarked.length === 0 && released.length === 0) return
+    await guarded(pool, this.lease, async (on) => {
+      const write = new InstanceWrites(on, this.lease.token, now)
+      await write.noteUnrouted(unmarked, revision)
+      await write.beginTermination(released)
+    })
+    for (const { cellId } of released) if (cellId !== null) sessions.wake(cellId)
+  }
+
+  async #maintain(): Promise<void> {
+    const { pool, acks, feed, clock, sessions, log } = this.deps
+    const now = performance.now()
+    if (now - this.#lastStoreAt >= STORE_ROUTERS_MS) {
+      this.#lastStoreAt = now
+      feed.heartbeat()
+      await guarded(pool, this.lease, (on) => acks.store(on))
+    }
+    for (const cellId of await guarded(pool, this.lease, (on) => releaseAddresses(on, acks, clock.now()))) sessions.wake(cellId)
+    if (now - this.#lastPruneAt >= PRUNE_MS) {
+      this.#lastPruneAt = now
+      await guarded(pool, this.lease, pruneDecisions)
+      log.debug('decision records pruned')
+    }
+  }
+
+  #noteHold({ hold }: CellView): void {
+    if (hold !== this.#hold && hold !== undefined)
+      this.deps.log.warn({ reason: hold }, 'nothing of missing cells is replaced for now')
+    this.#hold = hold
+  }
+}
