@@ -24,7 +24,7 @@ export function createOptions(spec: ContainerSpec, around: Surroundings): Docker
   const hasHome =
     spec.layers.some(({ target }) => target === '/home/vcap') || spec.mounts.some(({ target }) => target === '/home/vcap')
   const mounts: Mount[] = [
-    { source: disk.tmp, target: '/tmp', readOnly: false },
+    ...(spec.mounts.some(({ target }) => target === '/tmp') ? [] : [{ source: disk.tmp, target: '/tmp', readOnly: false }]),
     { source: disk.varTmp, target: '/var/tmp', readOnly: false },
     { source: disk.ring, target: RING, readOnly: false },
     ...(hasHome ? [] : [{ source: disk.home, target: '/home/vcap', readOnly: false }]),
