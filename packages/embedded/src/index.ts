@@ -1,7 +1,7 @@
 export { EmbeddedError } from './errors.js'
 export { startPostgres, type PostgresOptions } from './postgres.js'
 export { startRedis, type RedisOptions } from './redis.js'
-export { openLog, type EmbeddedServer } from './server-process.js'
+export { openLog, spawnDetached, type EmbeddedServer } from './server-process.js'
 export {
   identify,
   isAlive,

@@ -141,7 +141,7 @@ async function launch(
     cwd: how.data,
     logFile: how.options.logFile,
     user: how.user,
-    env: { BLOOMERY_INSTALLATION_ID: how.options.installationId },
+    env: { BLOOMERY_INSTALLATION_ID: how.options.installationId, BLOOMERY_HOME: how.options.home },
   })
 }
 

@@ -95,7 +95,7 @@ function launch(
     cwd: data,
     logFile: how.options.logFile,
     user: how.user,
-    env: { BLOOMERY_INSTALLATION_ID: how.options.installationId },
+    env: { BLOOMERY_INSTALLATION_ID: how.options.installationId, BLOOMERY_HOME: how.options.home },
   })
 }
 

@@ -21,7 +21,10 @@ export function spawnDetached(options: {
   readonly cwd: string
   readonly logFile: string
   readonly user?: ServerUser | undefined
+  /** All of it; PATH is added where it is absent. */
   readonly env: Readonly<Record<string, string>>
+  /** Told of its end while this process lives. */
+  readonly onExit?: (code: number | null, signal: NodeJS.Signals | null) => void
 }): Promise<ProcessIdentity> {
   const log = openLog(options.logFile)
   try {
@@ -33,6 +36,7 @@ export function spawnDetached(options: {
       ...(options.user ? { uid: options.user.uid, gid: options.user.gid } : {}),
     })
     child.unref()
+    if (options.onExit) child.once('exit', options.onExit)
     return new Promise((resolve, reject) => {
       child.once('error', reject)
       child.once('spawn', () => {

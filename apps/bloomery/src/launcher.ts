@@ -1,0 +1,211 @@
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { startPostgres, startRedis, type EmbeddedServer } from '@bloomery/embedded'
+import { runProgram } from './child-program.js'
+import { stopDockerDaemon } from './docker-engine.js'
+import { chooseEngine, type EngineChoice } from './engine-choice.js'
+import { EventLog } from './event-log.js'
+import type { Home } from './home.js'
+import { LogTurnover } from './log-turnover.js'
+import { internalPorts, requirePublicPorts } from './ports.js'
+import { runSteps, type Step } from './progress.js'
+import { untilReady } from './readiness.js'
+import { RoleProcess, runsFromBefore } from './role-process.js'
+import { repositoryPath, rolePrograms } from './roles.js'
+import type { Settings } from './settings.js'
+import { Supervisor } from './supervisor.js'
+
+const READY_TIMEOUT_MS = 120_000
+const APP_GRACE_SECONDS = 10
+
+/** The platform on one machine. Every process it starts outlives it if it is killed, and is taken over by the next start. */
+export class Launcher {
+  readonly #settings: Settings
+  readonly #stopping = new AbortController()
+  readonly #supervisor: Supervisor
+  readonly #logTurnover: LogTurnover
+  #home: Home | undefined
+  #engine: EngineChoice = { kind: 'docker' }
+  #roles: RoleProcess[] = []
+  #roleEnvironment: Readonly<Record<string, string>> = {}
+  #databaseUrl = ''
+  #redisUrl = ''
+  #starting: Promise<void> = Promise.resolve()
+
+  constructor(settings: Settings) {
+    this.#settings = settings
+    // Not on the terminal: that shows steps and addresses.
+    this.#supervisor = new Supervisor(new EventLog(join(settings.paths.roleLogs, 'launcher.log')))
+    this.#logTurnover = new LogTurnover(settings.paths.roleLogs)
+  }
+
+  get engine(): EngineChoice {
+    return this.#engine
+  }
+
+  start(home: Home): Promise<void> {
+    this.#home = home
+    this.#stopping.signal.throwIfAborted()
+    this.#starting = runSteps(this.#steps(home), this.#settings.interactive)
+    return this.#starting
+  }
+
+  #steps(home: Home): Step[][] {
+    const { paths } = this.#settings
+    const shared = { home: paths.home, installationId: home.installationId }
+    const database: Step = {
+      title: 'Database',
+      run: async () => {
+        this.#databaseUrl =
+          this.#settings.DATABASE_URL ??
+          (await this.#keep('postgres', () => startPostgres({ ...shared, logFile: join(paths.roleLogs, 'postgres.log') })))
+      },
+    }
+    const redis: Step = {
+      title: 'Redis',
+      run: async () => {
+        this.#redisUrl =
+          this.#settings.REDIS_URL ??
+          (await this.#keep('redis', () => startRedis({ ...shared, logFile: join(paths.roleLogs, 'redis.log') })))
+      },
+    }
+    const engine: Step = {
+      title: 'Container engine and stack image',
+      run: async (say) => {
+        if (this.#engine.kind === 'docker') await this.#buildStack(say)
+      },
+    }
+    const roles: Step = { title: 'Roles', run: (say) => this.#startRoles(home, say) }
+    const sample: Step = { title: 'Sample app', run: (say) => this.#pushSample(say) }
+    return [[database, redis, engine], [roles], ...(this.#wantsSample() ? [[sample]] : [])]
+  }
+
+  /** Which engine, before anything is drawn: it may ask. */
+  async chooseEngine(say: (line: string) => void): Promise<void> {
+    this.#engine = await chooseEngine(this.#settings, say)
+  }
+
+  /** Keeps a server of ours running; its address stays the same over restarts. */
+  async #keep(name: string, start: () => Promise<EmbeddedServer>): Promise<string> {
+    let running = await start()
+    let first = true
+    await this.#supervisor.add({
+      name,
+      ensure: async () => {
+        if (!first) running = await start()
+        first = false
+        return running
+      },
+      stop: () => running.stop(),
+    })
+    return running.url
+  }
+
+  async #buildStack(say: (line: string) => void): Promise<void> {
+    await runProgram({
+      program: repositoryPath('stacks/build.mjs'),
+      args: ['--image', this.#settings.BLOOMERY_STACK_IMAGE],
+      env: process.env,
+      onLine: (line) => {
+        // The build's own output is for its failure; of its steps these are told.
+        if (!line.startsWith('  ') || line.startsWith('  Step ')) say(line.trim())
+      },
+      timeoutMs: 30 * 60_000,
+      what: 'Building the stack image',
+      signal: this.#stopping.signal,
+    })
+  }
+
+  async #startRoles(home: Home, say: (line: string) => void): Promise<void> {
+    const { paths, BLOOMERY_BIND: bind } = this.#settings
+    const inUse = ['control', 'cell', 'router'].some((name) => runsFromBefore(paths.run, name))
+    if (!runsFromBefore(paths.run, 'router'))
+      await requirePublicPorts(bind, [
+        { name: 'BLOOMERY_HTTP_PORT', port: this.#settings.BLOOMERY_HTTP_PORT },
+        { name: 'BLOOMERY_HTTPS_PORT', port: this.#settings.BLOOMERY_HTTPS_PORT },
+      ])
+    const programs = rolePrograms({
+      settings: this.#settings,
+      installationId: home.installationId,
+      engine: this.#engine.kind,
+      ports: await internalPorts(join(paths.run, 'ports.json'), inUse),
+      databaseUrl: this.#databaseUrl,
+      redisUrl: this.#redisUrl,
+    })
+    this.#roleEnvironment = programs.cell.env
+    this.#roles = [programs.control, programs.cell, programs.router].map(
+      (program) => new RoleProcess(program, { run: paths.run, logs: paths.roleLogs }),
+    )
+    for (const role of this.#roles) {
+      const { adopted } = await this.#supervisor.add(role)
+      if (adopted) say(`${role.name} ran on and is taken over`)
+    }
+    await untilReady({
+      port: this.#settings.BLOOMERY_HTTP_PORT,
+      host: reachable(bind),
+      roles: this.#roles,
+      timeoutMs: READY_TIMEOUT_MS,
+      say,
+      signal: this.#stopping.signal,
+    })
+    this.#logTurnover.start()
+  }
+
+  get #sampleMark(): string {
+    return join(this.#settings.paths.home, 'sample-pushed')
+  }
+
+  #wantsSample(): boolean {
+    return this.#settings.BLOOMERY_SAMPLE === 'yes' && !existsSync(this.#sampleMark)
+  }
+
+  /** Once: who deletes the sample does not want it back. */
+  async #pushSample(say: (line: string) => void): Promise<void> {
+    await runProgram({
+      program: repositoryPath('apps/bloomery/dist/push-sample.entry.js'),
+      env: {
+        ...this.#settings.inherited,
+        BLOOMERY_API: `http://${reachable(this.#settings.BLOOMERY_BIND)}:${this.#settings.BLOOMERY_HTTP_PORT}`,
+        BLOOMERY_ADMIN_PASSWORD: this.#home?.adminPassword,
+        BLOOMERY_SAMPLE_FOLDER: repositoryPath('examples/hello-node'),
+      },
+      onLine: say,
+      timeoutMs: 10 * 60_000,
+      what: 'Pushing the sample app',
+      signal: this.#stopping.signal,
+    })
+    writeFileSync(this.#sampleMark, '')
+  }
+
+  /**
+   * Ends all that runs here: no new requests, then the apps with their grace time, the roles, the servers. Data stays. Safe to
+   * call while starting.
+   */
+  async stop(say: (line: string) => void): Promise<void> {
+    this.#stopping.abort()
+    await this.#starting.catch(() => undefined)
+    this.#logTurnover.stop()
+    await this.#supervisor.release()
+    // The cell first: it would tell of crashes, and start again what we stop.
+    await this.#supervisor.stop(['cell', 'router'])
+    if (this.#roles.length > 0) {
+      say('Stopping apps')
+      await this.#stopApps()
+    }
+    await this.#supervisor.stop(['control'])
+    await this.#supervisor.stop(['redis', 'postgres'])
+    if (this.#engine.kind === 'docker') await stopDockerDaemon(this.#settings)
+  }
+
+  async #stopApps(): Promise<void> {
+    await runProgram({
+      program: repositoryPath('apps/bloomery/dist/stop-apps.entry.js'),
+      env: { ...this.#roleEnvironment, BLOOMERY_APP_GRACE_SECONDS: String(APP_GRACE_SECONDS) },
+      timeoutMs: (APP_GRACE_SECONDS + 20) * 1000,
+      what: 'Stopping the apps',
+    })
+  }
+}
+
+/** An address under which this machine reaches its own listener. */
+export const reachable = (bind: string): string => (bind === '0.0.0.0' ? '127.0.0.1' : bind === '::' ? '::1' : bind)

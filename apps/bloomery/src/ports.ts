@@ -1,0 +1,67 @@
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { z } from 'zod'
+import { LaunchError } from './launch-error.js'
+
+const LOOPBACK = '127.0.0.1'
+
+/** Listeners between roles, on loopback. Chosen once, so that roles which outlive the launcher are found again. */
+const InternalPorts = z.object({ api: z.number(), apiInternal: z.number(), scheduler: z.number(), logs: z.number() })
+export type InternalPorts = z.output<typeof InternalPorts>
+
+/**
+ * The ports of run/ports.json; where there are none, free ones. `inUse` tells that roles of an earlier start still hold them;
+ * otherwise one that another program has taken meanwhile is chosen anew.
+ */
+export async function internalPorts(path: string, inUse: boolean): Promise<InternalPorts> {
+  const known = existsSync(path) ? InternalPorts.safeParse(JSON.parse(readFileSync(path, 'utf8'))).data : undefined
+  if (known && inUse) return known
+  const ports = {} as Record<keyof InternalPorts, number>
+  for (const name of Object.keys(InternalPorts.shape) as (keyof InternalPorts)[]) {
+    const wish = known?.[name]
+    ports[name] = wish !== undefined && (await isFree(LOOPBACK, wish)) ? wish : await freePort(Object.values(ports))
+  }
+  writeFileSync(`${path}.new`, JSON.stringify(ports))
+  renameSync(`${path}.new`, path)
+  return ports
+}
+
+/** Fails with the variable to set when a public port is taken. */
+export async function requirePublicPorts(bind: string, wanted: readonly { name: string; port: number }[]): Promise<void> {
+  for (const { name, port } of wanted) {
+    if (port === 0) continue
+    const problem = await listenProblem(bind, port)
+    if (problem === undefined) continue
+    throw new LaunchError(
+      problem === 'EACCES'
+        ? `Port ${port} on ${bind} needs more rights than this user has. Set ${name} to a port above 1023, or start as root.`
+        : problem === 'EADDRNOTAVAIL'
+          ? `This machine has no address ${bind}. Set BLOOMERY_BIND to one of its own (127.0.0.1, 0.0.0.0, …).`
+          : `Port ${port} on ${bind} is taken by another program. Stop that one, or choose another port: ${name}=${port + 1000} npm start`,
+    )
+  }
+}
+
+export const isFree = async (host: string, port: number): Promise<boolean> => (await listenProblem(host, port)) === undefined
+
+function listenProblem(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)))
+  })
+}
+
+async function freePort(taken: readonly number[]): Promise<number> {
+  for (;;) {
+    const port = await new Promise<number>((resolve, reject) => {
+      const server = createServer()
+      server.once('error', reject)
+      server.listen(0, LOOPBACK, () => {
+        const { port: found } = server.address() as AddressInfo
+        server.close(() => resolve(found))
+      })
+    })
+    if (!taken.includes(port)) return port
+  }
+}

@@ -1,0 +1,35 @@
+import { resolve } from 'node:path'
+import { homePaths, parseEnvironment, PlatformEnv, type HomePaths } from '@bloomery/config'
+import { z } from 'zod'
+
+/** What may be set for `npm start`, besides what every role reads. docs/configuration.md lists all of it. */
+const LauncherEnv = PlatformEnv.extend({
+  BLOOMERY_ENGINE: z.enum(['docker', 'process']).optional(),
+  /** May missing programs be installed by apt? `ask`: on a terminal; elsewhere only as root. */
+  BLOOMERY_INSTALL: z.enum(['yes', 'no', 'ask']).default('ask'),
+  /** Whether the first start pushes examples/hello-node. */
+  BLOOMERY_SAMPLE: z.enum(['yes', 'no']).default('yes'),
+  BLOOMERY_ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
+  BLOOMERY_STACK_IMAGE: z.string().default('bloomery/stack:bookworm'),
+  DATABASE_URL: z.string().optional(),
+  REDIS_URL: z.string().optional(),
+  BLOBSTORE_URL: z.string().optional(),
+})
+
+export interface Settings extends z.output<typeof LauncherEnv> {
+  readonly paths: HomePaths
+  /** What roles inherit. */
+  readonly inherited: NodeJS.ProcessEnv
+  /** True where a person sits before it: steps are drawn, questions asked. */
+  readonly interactive: boolean
+}
+
+export function readSettings(env: NodeJS.ProcessEnv): Settings {
+  const parsed = parseEnvironment(LauncherEnv, env)
+  return {
+    ...parsed,
+    paths: homePaths(resolve(parsed.BLOOMERY_HOME)),
+    inherited: Object.fromEntries(Object.entries(env).filter(([name]) => !/^npm_|^TURBO_|^INIT_CWD$/.test(name))),
+    interactive: process.stdout.isTTY && process.stdin.isTTY && env['CI'] === undefined,
+  }
+}
