@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { diffRoutes } from './route-diff.js'
 
-const anyRoutes = fc.uniqueArray(fc.record({ routeGuid: fc.constantFrom('a', 'b', 'c', 'd'), host: fc.constantFrom('x', 'y') }), {
+const anyRoutes = fc.uniqueArray(fc.record({ routeGuid: fc.constantFrom<string>('a', 'b', 'c', 'd'), host: fc.constantFrom('x', 'y') }), {
   selector: ({ routeGuid }) => routeGuid,
 })
 

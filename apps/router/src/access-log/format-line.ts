@@ -1,0 +1,75 @@
+/** What an access line tells; absent values are written as "-". */
+export interface AccessRecord {
+  readonly host: string
+  /** Milliseconds since the epoch, with fractions. */
+  readonly receivedAt: number
+  readonly finishedAt: number
+  readonly backendMs: number
+  readonly method: string
+  readonly target: string
+  readonly protocol: string
+  readonly status: number | undefined
+  readonly requestBytes: number
+  readonly responseBytes: number
+  readonly referer: string | undefined
+  readonly userAgent: string | undefined
+  readonly client: string
+  readonly backend: string | undefined
+  readonly forwardedFor: string | undefined
+  readonly forwardedProto: string | undefined
+  readonly requestId: string
+  readonly appGuid: string | undefined
+  readonly index: number | undefined
+  readonly instanceGuid: string | undefined
+  readonly routerError: string | undefined
+}
+
+/** The log store takes lines of at most 60 KiB. */
+const MAX_LINE_BYTES = 60 * 1024
+
+/** One line as Cloud Foundry's router writes it. Strings are quoted with escapes, so that no request can write a line of its own. */
+export function formatAccessLine(record: AccessRecord): string {
+  const totalMs = record.finishedAt - record.receivedAt
+  const line = [
+    `${bare(record.host)} - [${timestamp(record.receivedAt)}]`,
+    quoted(`${record.method} ${record.target} ${record.protocol}`),
+    record.status ?? '"-"',
+    record.requestBytes,
+    record.responseBytes,
+    quoted(record.referer),
+    quoted(record.userAgent),
+    quoted(record.client),
+    quoted(record.backend),
+    `x_forwarded_for:${quoted(record.forwardedFor)}`,
+    `x_forwarded_proto:${quoted(record.forwardedProto)}`,
+    `vcap_request_id:${quoted(record.requestId)}`,
+    `response_time:${seconds(totalMs)}`,
+    `gorouter_time:${seconds(Math.max(totalMs - record.backendMs, 0))}`,
+    `app_id:${quoted(record.appGuid)}`,
+    `app_index:${quoted(record.index === undefined ? undefined : String(record.index))}`,
+    `instance_id:${quoted(record.instanceGuid)}`,
+    `x_cf_routererror:${quoted(record.routerError)}`,
+  ].join(' ')
+  return Buffer.byteLength(line) <= MAX_LINE_BYTES
+    ? line
+    : Buffer.from(line)
+        .subarray(0, MAX_LINE_BYTES)
+        .toString('utf8')
+        .replace(/\uFFFD+$/, '')
+}
+
+const seconds = (ms: number): string => (ms / 1000).toFixed(6)
+
+function timestamp(ms: number): string {
+  const micros = Math.floor((ms % 1) * 1000)
+  return new Date(ms).toISOString().replace('Z', `${String(micros).padStart(3, '0')}000Z`)
+}
+
+const bare = (text: string): string => quoted(text).slice(1, -1)
+
+const ESCAPES: Readonly<Record<string, string>> = { '"': '\\"', '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' }
+
+function quoted(text: string | undefined): string {
+  if (text === undefined || text === '') return '"-"'
+  return `"${text.replace(/["\\\p{Cc}\p{Zl}\p{Zp}]/gu, (char) => ESCAPES[char] ?? `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`)}"`
+}

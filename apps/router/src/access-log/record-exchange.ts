@@ -1,0 +1,45 @@
+import type { SpoolingLogSender } from '@bloomery/feeds'
+import type { Exchange } from '../proxy/exchange.js'
+import { formatAccessLine } from './format-line.js'
+
+/** Writes each request to an app into that app's log, as source RTR. The sender never holds up traffic. */
+export const recordExchange =
+  (deps: { readonly sender: () => Pick<SpoolingLogSender, 'send' | 'nextTimestamp'> }) =>
+  (exchange: Exchange, finishedAt: number): void => {
+    const { outcome, request, headers, route } = exchange
+    const app = outcome.endpoint ?? route?.endpoints[0]
+    if (!app) return
+    const text = formatAccessLine({
+      host: exchange.hostHeader,
+      receivedAt: exchange.receivedAt,
+      finishedAt,
+      backendMs: outcome.backendMs,
+      method: request.method ?? '',
+      target: exchange.target,
+      protocol: `HTTP/${request.httpVersion}`,
+      status: outcome.status,
+      requestBytes: outcome.requestBytes,
+      responseBytes: outcome.responseBytes,
+      referer: headers.get('referer'),
+      userAgent: headers.get('user-agent'),
+      client: `${exchange.clientAddress}:${exchange.clientPort}`,
+      backend: outcome.backend,
+      forwardedFor: headers.get('x-forwarded-for'),
+      forwardedProto: headers.get('x-forwarded-proto'),
+      requestId: exchange.requestId,
+      appGuid: app.appGuid,
+      index: outcome.endpoint?.index,
+      instanceGuid: outcome.endpoint?.instanceGuid,
+      routerError: outcome.routerError,
+    })
+    const sender = deps.sender()
+    sender.send({
+      kind: 'log',
+      sourceId: app.appGuid,
+      instanceId: '0',
+      sourceType: 'RTR',
+      stream: 'OUT',
+      timestamp: sender.nextTimestamp(),
+      text,
+    })
+  }

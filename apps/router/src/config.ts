@@ -1,0 +1,98 @@
+import { isAbsolute, resolve } from 'node:path'
+import {
+  apiHosts,
+  ApiUpstreamEnv,
+  ConfigError,
+  homePaths,
+  LogsUrlEnv,
+  NodeEnv,
+  parseEnvironment,
+  PlatformEnv,
+  SchedulerUrlEnv,
+} from '@bloomery/config'
+import { z } from 'zod'
+
+const RouterEnv = PlatformEnv.extend({
+  ...NodeEnv.shape,
+  ...SchedulerUrlEnv.shape,
+  ...LogsUrlEnv.shape,
+  ...ApiUpstreamEnv.shape,
+  /** Folder of `<name>.crt` and `<name>.key` pairs, read again whenever they change; without it the platform's own certificates. */
+  BLOOMERY_TLS_DIR: z.string().optional(),
+  /** Comma-separated ids of the cells on this machine, whose instances are dialled at their own address. */
+  BLOOMERY_LOCAL_CELLS: z
+    .string()
+    .default('')
+    .transform((text) =>
+      text
+        .split(',')
+        .map((id) => id.trim())
+        .filter(Boolean),
+    ),
+  BLOOMERY_ROUTER_WORKERS: z.coerce.number().int().min(1).max(64).default(2),
+  /** How long health answers 503 while new connections are still served, so that a load balancer in front looks elsewhere. */
+  BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS: z.coerce.number().min(0).max(600).default(0),
+  /** How long requests under way may take once the listeners are closed. */
+  BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS: z.coerce.number().min(0).max(3600).default(8),
+})
+
+/** What the router runs by; the same for its holder and its workers. */
+export interface RouterConfig {
+  readonly routerId: string
+  readonly bind: string
+  readonly httpPort: number
+  readonly httpsPort: number
+  readonly workers: number
+  readonly drainWaitMs: number
+  readonly drainTimeoutMs: number
+  /** Hosts that the API answers for, lower case. */
+  readonly platformHosts: readonly string[]
+  /** http://host:port each. */
+  readonly apiUpstreams: readonly string[]
+  readonly schedulerUrl: string
+  readonly logsUrl: string
+  readonly joinUrl: string | undefined
+  readonly nodeDir: string
+  readonly tlsDir: string | undefined
+  readonly localCells: readonly string[]
+  readonly paths: {
+    /** Route table and certificates. */
+    readonly data: string
+    /** Control sockets. */
+    readonly run: string
+    readonly logFile: string
+  }
+}
+
+/** Reads the environment; throws ConfigError with everything that is wrong. */
+export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
+  const env = parseEnvironment(RouterEnv, environment)
+  const home = homePaths(env.BLOOMERY_HOME)
+  const upstreams = env.BLOOMERY_API_UPSTREAMS.map((text) => text.trim())
+  if (upstreams.length === 0 || !upstreams.every((text) => /^http:\/\/[^/]+:\d+$/.test(text)))
+    throw new ConfigError('Invalid configuration:\nBLOOMERY_API_UPSTREAMS must be a comma-separated list of http://host:port.')
+  return {
+    routerId: env.BLOOMERY_NODE_ID,
+    bind: env.BLOOMERY_BIND,
+    httpPort: env.BLOOMERY_HTTP_PORT,
+    httpsPort: env.BLOOMERY_HTTPS_PORT,
+    workers: env.BLOOMERY_ROUTER_WORKERS,
+    drainWaitMs: env.BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS * 1000,
+    drainTimeoutMs: env.BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS * 1000,
+    platformHosts: [...apiHosts(env), `console.${env.BLOOMERY_SYSTEM_DOMAIN}`].map((host) => host.toLowerCase()),
+    apiUpstreams: upstreams,
+    schedulerUrl: env.BLOOMERY_SCHEDULER_URL,
+    logsUrl: env.BLOOMERY_LOGS_URL,
+    joinUrl: env.BLOOMERY_JOIN_URL,
+    nodeDir: absolute(env.BLOOMERY_NODE_DIR),
+    tlsDir: env.BLOOMERY_TLS_DIR === undefined ? undefined : absolute(env.BLOOMERY_TLS_DIR),
+    localCells: env.BLOOMERY_LOCAL_CELLS,
+    paths: {
+      data: absolute(home.router),
+      run: resolve(home.run, 'router'),
+      logFile: resolve(home.roleLogs, 'router.log'),
+    },
+  }
+}
+
+const absolute = (path: string): string => (isAbsolute(path) ? path : resolve(path))

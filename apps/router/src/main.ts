@@ -1,0 +1,105 @@
+import { fileURLToPath } from 'node:url'
+import { ConfigError } from '@bloomery/config'
+import { ensureNodeIdentity, keepIdentityFresh, loadNodeIdentity, nodeIdentityOptions } from '@bloomery/pki'
+import { createLogger, type Logger } from '@bloomery/telemetry'
+import { loadRouterConfig, type RouterConfig } from './config.js'
+import { Holder } from './holder/holder.js'
+
+/** The router while it runs. */
+export interface RunningRouter {
+  /** Pids of the workers, by slot. */
+  readonly workers: ReadonlyMap<string, number>
+  /** Resolves when another process has taken over the workers; then there is nothing left to close. */
+  readonly succeeded: Promise<void>
+  /** Drains and ends the workers. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts the router, or takes over the workers of one that was killed. The workers are processes of their own and outlive this
+ * one; only {@link RunningRouter.close} ends them. Throws ConfigError, e.g. when a port is taken.
+ */
+export async function startRouter(env: NodeJS.ProcessEnv): Promise<RunningRouter> {
+  const log = createLogger('router')
+  const config = loadRouterConfig(env)
+  const identity = keepIdentity(env, config, log)
+  try {
+    const holder = await Holder.start({
+      config,
+      env,
+      log,
+      workerScript: fileURLToPath(new URL('./worker.entry.js', import.meta.url)),
+      execArgv: WORKER_FLAGS,
+    })
+    return {
+      get workers() {
+        return holder.workers
+      },
+      succeeded: holder.succeeded.then(() => identity.close()),
+      close: async () => {
+        identity.close()
+        await holder.close()
+      },
+    }
+  } catch (error) {
+    identity.close()
+    throw error
+  }
+}
+
+/** A worker's heap is small; new objects die young. */
+const WORKER_FLAGS = ['--max-semi-space-size=2', '--no-warnings']
+
+/** Obtains the certificate if there is none yet, and renews it. Traffic does not wait for it: the workers read it when it is there. */
+function keepIdentity(env: NodeJS.ProcessEnv, config: RouterConfig, log: Logger): { close(): void } {
+  const ending = new AbortController()
+  let renewal: { close(): void } | undefined
+  const options = nodeIdentityOptions('router', env)
+  if (!loadNodeIdentity(config.nodeDir) && !options.joinUrl)
+    throw new ConfigError(
+      `There is no certificate in ${config.nodeDir}. Set BLOOMERY_JOIN_URL and BLOOMERY_JOIN_TOKEN to obtain one, or BLOOMERY_NODE_DIR to where it is.`,
+    )
+  void ensureNodeIdentity({
+    ...options,
+    signal: ending.signal,
+    onWaiting: (reason) => log.info({ reason }, 'no certificate yet'),
+  }).then(
+    (identity) => {
+      if (ending.signal.aborted || config.joinUrl === undefined) return
+      renewal = keepIdentityFresh({
+        identity,
+        dir: config.nodeDir,
+        url: config.joinUrl,
+        onRenewed: () => log.info('certificate renewed'),
+        onFailed: (error) => log.warn({ err: error }, 'the certificate could not be renewed yet'),
+      })
+    },
+    (error: unknown) => {
+      if (!ending.signal.aborted)
+        log.error({ err: error }, 'the router has no certificate: it serves the routes it knows and learns no new ones')
+    },
+  )
+  return {
+    close: () => {
+      ending.abort()
+      renewal?.close()
+    },
+  }
+}
+
+async function runAsProgram(): Promise<void> {
+  try {
+    const router = await startRouter(process.env)
+    const stop = (): void => void router.close().then(() => process.exit(0))
+    process.once('SIGTERM', stop)
+    process.once('SIGINT', stop)
+    await router.succeeded
+    process.exit(0)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    process.exit(1)
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await runAsProgram()

@@ -1,0 +1,279 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { Agent, createServer, get, type Server } from 'node:http'
+import { createServer as createTcpServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import { makeTestIdentity, saveNodeIdentity } from '@bloomery/pki'
+import { anEndpoint, aRoute, FakeScheduler } from './fake-scheduler.fixture.js'
+import { ControlClient } from './holder/control-socket.js'
+
+const APP = fileURLToPath(new URL('..', import.meta.url))
+const MAIN = join(APP, 'dist/main.js')
+
+let home: string
+let env: NodeJS.ProcessEnv
+let scheduler: FakeScheduler
+let backend: Server
+let httpPort: number
+const started = new Set<ChildProcess>()
+
+beforeAll(async () => {
+  await promisify(execFile)(process.execPath, [join(APP, '../../packages/tooling/src/build.mjs')], { cwd: APP })
+})
+
+beforeAll(async () => {
+  // Longer than the address of a unix socket may be.
+  home = mkdtempSync(join(tmpdir(), `bloomery-router-${'x'.repeat(90)}-`))
+  const router = await makeTestIdentity('router', { nodeId: 'main' })
+  const other = await makeTestIdentity('scheduler', { authority: router.authority })
+  saveNodeIdentity(join(home, 'node'), router.identity)
+  scheduler = new FakeScheduler(other.identity)
+  const schedulerUrl = await scheduler.listen()
+  backend = createServer((request, response) => void setTimeout(() => response.end(`hello ${request.url ?? ''}`), 2))
+  await new Promise<void>((resolve) => backend.listen(0, '127.0.0.1', resolve))
+  scheduler.publish(aRoute('app.test', [anEndpoint({ port: (backend.address() as AddressInfo).port })]))
+  const [first, second, unused] = await freePorts(3)
+  httpPort = first!
+  env = {
+    PATH: process.env['PATH'],
+    BLOOMERY_HOME: home,
+    BLOOMERY_HTTP_PORT: String(httpPort),
+    BLOOMERY_HTTPS_PORT: String(second),
+    BLOOMERY_NODE_DIR: join(home, 'node'),
+    BLOOMERY_SCHEDULER_URL: schedulerUrl,
+    BLOOMERY_LOGS_URL: `https://127.0.0.1:${unused}`,
+    BLOOMERY_API_UPSTREAMS: `http://127.0.0.1:${unused}`,
+    BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS: '3',
+  }
+})
+
+afterEach(async () => {
+  for (const holder of started) {
+    if (holder.exitCode === null && holder.signalCode === null) await stop(holder)
+  }
+  started.clear()
+})
+
+afterAll(async () => {
+  for (const pid of leftovers()) process.kill(pid, 'SIGKILL')
+  await scheduler.close()
+  backend.closeAllConnections()
+  await new Promise((resolve) => backend.close(resolve))
+  rmSync(home, { recursive: true, force: true })
+})
+
+describe('the processes of the router', () => {
+  it('serve, and end all when the holder is stopped', async () => {
+    const holder = await start()
+    expect(await request()).toBe(200)
+    expect(Object.keys(await workers())).toEqual(['w0', 'w1'])
+    await eventually(() => expect(scheduler.acks.get('w1')).toEqual(scheduler.at))
+    const startedAt = Date.now()
+    await stop(holder)
+    expect(Date.now() - startedAt).toBeLessThan(10_000)
+    expect(leftovers()).toEqual([])
+    expect(await request().catch((error: NodeJS.ErrnoException) => error.code)).toBe('ECONNREFUSED')
+  })
+
+  it('lose nothing but what a killed worker had open, and replace it', async () => {
+    await start()
+    const load = constantLoad({ keepAlive: false })
+    const before = await workers()
+    process.kill(before['w0']!, 'SIGKILL')
+    await eventually(async () => {
+      const now = await workers()
+      expect(Object.keys(now)).toEqual(['w0', 'w1'])
+      expect(now['w0']).not.toBe(before['w0'])
+    })
+    const { served, failures } = await load.stop()
+    expect(served).toBeGreaterThan(50)
+    expect(failures.filter((code) => code === 'ECONNREFUSED')).toEqual([])
+    // Requests that were open on it: at most those in flight at once.
+    expect(failures.length).toBeLessThanOrEqual(load.parallel)
+  })
+
+  it('refuse no connection even when all workers are killed at once', async () => {
+    await start()
+    const before = await workers()
+    for (const pid of Object.values(before)) process.kill(pid, 'SIGKILL')
+    expect(await request()).toBe(200)
+    await eventually(async () => expect(Object.keys(await workers())).toEqual(['w0', 'w1']))
+  })
+
+  it('lose nothing when the holder is killed and started again', async () => {
+    const first = await start()
+    const before = await workers()
+    const load = constantLoad({ keepAlive: false })
+    first.kill('SIGKILL')
+    await exited(first)
+    await delay(200)
+    await start()
+    expect(await workers()).toEqual(before)
+    // The new holder has no sockets of its own: a worker starts its sibling.
+    process.kill(before['w1']!, 'SIGKILL')
+    await eventually(async () => {
+      const now = await workers()
+      expect(now['w0']).toBe(before['w0'])
+      expect(now['w1']).not.toBe(before['w1'])
+      expect(now['w1']).toBeDefined()
+    })
+    const { served, failures } = await load.stop()
+    expect(served).toBeGreaterThan(50)
+    expect(failures.filter((code) => code === 'ECONNREFUSED')).toEqual([])
+    expect(failures.length).toBeLessThanOrEqual(load.parallel)
+  })
+
+  it('take over from a holder that still runs', async () => {
+    const first = await start()
+    const before = await workers()
+    const second = await start()
+    await exited(first)
+    expect(first.exitCode).toBe(0)
+    expect(await workers()).toEqual(before)
+    await stop(second)
+    expect(leftovers()).toEqual([])
+  })
+
+  it('are replaced without a failed request when the configuration changes', async () => {
+    const first = await start()
+    const before = await workers()
+    const load = constantLoad({ keepAlive: true })
+    first.kill('SIGKILL')
+    await exited(first)
+    await start({ BLOOMERY_LOCAL_CELLS: 'elsewhere' })
+    await eventually(async () => {
+      const now = await workers()
+      expect([now['w0'], now['w1']]).not.toContain(before['w0'])
+      expect([now['w0'], now['w1']]).not.toContain(before['w1'])
+      expect(leftovers()).not.toContain(before['w0'])
+      expect(leftovers()).not.toContain(before['w1'])
+    })
+    const { served, failures } = await load.stop()
+    expect(served).toBeGreaterThan(50)
+    expect(failures).toEqual([])
+  })
+
+  it('name the port and its owner when it is taken', async () => {
+    const squatter = createServer()
+    await new Promise<void>((resolve) => squatter.listen(httpPort, '127.0.0.1', resolve))
+    const holder = spawn(process.execPath, [MAIN], { env, stdio: ['ignore', 'ignore', 'pipe'] })
+    let text = ''
+    holder.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    await exited(holder)
+    await new Promise((resolve) => squatter.close(resolve))
+    expect(holder.exitCode).toBe(1)
+    expect(text).toContain(`Port ${httpPort} on 127.0.0.1 is taken by node (process ${process.pid})`)
+    expect(text).toContain('BLOOMERY_HTTP_PORT')
+  })
+})
+
+async function start(over: NodeJS.ProcessEnv = {}): Promise<ChildProcess> {
+  const holder = spawn(process.execPath, [MAIN], { env: { ...env, ...over }, stdio: ['ignore', 'ignore', 'pipe'] })
+  started.add(holder)
+  let text = ''
+  holder.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  await eventually(() => expect(text).toContain('router serves'))
+  return holder
+}
+
+async function stop(holder: ChildProcess): Promise<void> {
+  holder.kill('SIGTERM')
+  await exited(holder)
+}
+
+const exited = async (child: ChildProcess): Promise<void> => {
+  if (child.exitCode === null && child.signalCode === null) await new Promise((resolve) => child.once('exit', resolve))
+}
+
+async function workers(): Promise<Record<string, number>> {
+  const client = await ControlClient.connect(join(home, 'run/router'), 'holder.sock')
+  const status = (await client?.ask({ do: 'status' })) as { workers: Record<string, number> } | undefined
+  client?.close()
+  return Object.fromEntries(Object.entries(status?.workers ?? {}).sort())
+}
+
+/** Processes that name this data folder. */
+const leftovers = (): number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`BLOOMERY_HOME=${home}\0`)
+      } catch {
+        return false
+      }
+    })
+    .map(Number)
+
+function request(agent = new Agent({ keepAlive: false })): Promise<number> {
+  return new Promise((resolve, reject) => {
+    get({ host: '127.0.0.1', port: httpPort, headers: { host: 'app.test' }, agent }, (response) => {
+      response.resume()
+      response.once('end', () => resolve(response.statusCode ?? 0))
+      response.once('error', reject)
+    }).once('error', reject)
+  })
+}
+
+function constantLoad(options: { keepAlive: boolean }): {
+  parallel: number
+  stop(): Promise<{ served: number; failures: string[] }>
+} {
+  const parallel = 8
+  const agent = new Agent({ keepAlive: options.keepAlive })
+  let running = true
+  let served = 0
+  const failures: string[] = []
+  const loops = Array.from({ length: parallel }, async () => {
+    while (running) {
+      try {
+        const status = await request(agent)
+        if (status === 200) served++
+        else failures.push(String(status))
+      } catch (error) {
+        failures.push((error as NodeJS.ErrnoException).code ?? String(error))
+      }
+      await delay(5)
+    }
+  })
+  return {
+    parallel,
+    stop: async () => {
+      running = false
+      await Promise.all(loops)
+      agent.destroy()
+      return { served, failures }
+    },
+  }
+}
+
+async function eventually(assertion: () => unknown, timeoutMs = 10_000): Promise<void> {
+  const deadline = Date.now() + timeoutMs
+  for (;;) {
+    try {
+      await assertion()
+      return
+    } catch (error) {
+      if (Date.now() > deadline) throw error
+      await delay(25)
+    }
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createTcpServer()
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      return server
+    }),
+  )
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  return ports
+}

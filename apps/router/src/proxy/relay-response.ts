@@ -1,0 +1,69 @@
+import { STATUS_CODES, type ClientRequest, type IncomingMessage } from 'node:http'
+import { pipeline } from 'node:stream'
+import type { Exchange } from './exchange.js'
+import { removeHopByHop } from './hop-by-hop-headers.js'
+import { RawHeaders } from './raw-headers.js'
+
+/** How long the rest of an unwanted request body is read, so that the client can see the answer before the connection ends. */
+const LINGER_MS = 5_000
+
+/** The endpoint's fields as the client shall see them. */
+export function responseHeaders(exchange: Exchange, incoming: IncomingMessage): RawHeaders {
+  const headers = RawHeaders.from(incoming.rawHeaders)
+  removeHopByHop(headers, { keepTrailer: true })
+  headers.remove('x-cf-proxy-signature')
+  if (!headers.has('x-vcap-request-id')) headers.append('X-Vcap-Request-Id', exchange.requestId)
+  return headers
+}
+
+/**
+ * Passes the response on as fast as the client takes it. Resolves when it is through, or one side has gone; an endpoint that
+ * fails midway ends the client's connection, since nothing else can tell that the body is not whole.
+ */
+export function relayResponse(
+  exchange: Exchange,
+  call: ClientRequest,
+  incoming: IncomingMessage,
+  headers: RawHeaders,
+): Promise<void> {
+  const { request, response, outcome, upgrade } = exchange
+  const status = incoming.statusCode ?? 502
+  outcome.status = status
+  if (upgrade) response.shouldKeepAlive = false
+  response.writeHead(status, incoming.statusMessage || STATUS_CODES[status] || '', headers.toFlat())
+  incoming.on('data', (chunk: Buffer) => (outcome.responseBytes += chunk.length))
+  incoming.once('end', () => {
+    if (incoming.rawTrailers.length > 0 && response.chunkedEncoding) {
+      const trailers = RawHeaders.from(incoming.rawTrailers)
+      response.addTrailers(chunkPairs(trailers.toFlat()))
+    }
+  })
+  // A head without a body yet (event streams) must not wait for the first byte; a body that is there already goes out with it.
+  const flush = setImmediate(() => {
+    if (!response.writableEnded && outcome.responseBytes === 0) response.flushHeaders()
+  })
+  return new Promise((resolve) => {
+    pipeline(incoming, response, (error) => {
+      clearImmediate(flush)
+      if (error) {
+        outcome.routerError ??= response.destroyed && !incoming.errored ? undefined : 'endpoint_failure (response cut off)'
+        call.destroy()
+        response.destroy()
+      } else if (!request.complete && !upgrade) finishRequest(exchange, call)
+      resolve()
+    })
+  })
+}
+
+/** The answer is out and the client still sends: stop passing it on, read a while, then close. */
+function finishRequest({ request }: Exchange, call: ClientRequest): void {
+  request.unpipe(call)
+  call.destroy()
+  request.resume()
+  const timer = setTimeout(() => request.socket.destroy(), LINGER_MS)
+  request.once('close', () => clearTimeout(timer))
+  request.once('end', () => clearTimeout(timer))
+}
+
+const chunkPairs = (flat: readonly string[]): [string, string][] =>
+  flat.flatMap((name, i): [string, string][] => (i % 2 === 0 ? [[name, flat[i + 1] ?? '']] : []))

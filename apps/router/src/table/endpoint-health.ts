@@ -1,0 +1,50 @@
+import type { RouteEndpoint } from '@bloomery/contracts'
+
+/** A failed endpoint is passed over for this long. */
+const FAILED_FOR_MS = 30_000
+
+type Key = Pick<RouteEndpoint, 'instanceGuid' | 'hostAddress'>
+const keyOf = (endpoint: Key): string => `${endpoint.instanceGuid} ${endpoint.hostAddress}`
+
+/** What this router has seen of endpoints: failures of late, and requests under way. */
+export class EndpointHealth {
+  readonly #failedUntil = new Map<string, number>()
+  readonly #inFlight = new Map<string, number>()
+
+  constructor(private readonly now: () => number = Date.now) {}
+
+  isFailed(endpoint: Key): boolean {
+    const key = keyOf(endpoint)
+    const until = this.#failedUntil.get(key)
+    if (until === undefined) return false
+    if (until > this.now()) return true
+    this.#failedUntil.delete(key)
+    return false
+  }
+
+  markFailed(endpoint: Key): void {
+    this.#failedUntil.set(keyOf(endpoint), this.now() + FAILED_FOR_MS)
+  }
+
+  clear(endpoint: Key): void {
+    this.#failedUntil.delete(keyOf(endpoint))
+  }
+
+  inFlight(endpoint: Key): number {
+    return this.#inFlight.get(keyOf(endpoint)) ?? 0
+  }
+
+  /** Counts a request; the returned function ends it. */
+  enter(endpoint: Key): () => void {
+    const key = keyOf(endpoint)
+    this.#inFlight.set(key, (this.#inFlight.get(key) ?? 0) + 1)
+    let left = false
+    return () => {
+      if (left) return
+      left = true
+      const count = (this.#inFlight.get(key) ?? 1) - 1
+      if (count > 0) this.#inFlight.set(key, count)
+      else this.#inFlight.delete(key)
+    }
+  }
+}

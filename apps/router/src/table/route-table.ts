@@ -1,0 +1,98 @@
+import type { RouteAck, RouteEndpoint, RouteEntry } from '@bloomery/contracts'
+import { diffRoutes, RouteIndex } from '@bloomery/domain'
+import type { RouteFeedReceiver } from '@bloomery/feeds'
+import { EndpointHealth } from './endpoint-health.js'
+
+/** All that a table is, as it is kept on disk. */
+export interface TableContents {
+  readonly epoch: string
+  readonly revision: number
+  readonly routes: readonly RouteEntry[]
+}
+
+/**
+ * The routes as this worker knows them. Changed by the feed alone: when the feed is lost, the table stays as it is.
+ * What was seen of endpoints outlives changes of their routes.
+ */
+export class RouteTable implements RouteFeedReceiver {
+  readonly health = new EndpointHealth()
+  readonly #index = new RouteIndex<RouteEntry>()
+  readonly #cursors = new Map<string, number>()
+  readonly #listeners: { changed: (() => void)[]; withdrawn: ((endpoint: RouteEndpoint) => void)[] } = {
+    changed: [],
+    withdrawn: [],
+  }
+  #at: RouteAck | undefined
+
+  get size(): number {
+    return this.#index.size
+  }
+
+  /** Epoch and revision applied last; undefined while nothing is known. */
+  get position(): RouteAck | undefined {
+    return this.#at
+  }
+
+  find(host: string, target: string): RouteEntry | undefined {
+    return this.#index.find(host, target)
+  }
+
+  /** Where the next round-robin walk of this route begins. Routers begin at random, so that they do not march in step. */
+  nextCursor(route: RouteEntry): number {
+    const cursor = this.#cursors.get(route.routeGuid) ?? Math.floor(Math.random() * Math.max(route.endpoints.length, 1))
+    this.#cursors.set(route.routeGuid, (cursor + 1) % Number.MAX_SAFE_INTEGER)
+    return cursor
+  }
+
+  snapshot(routes: readonly RouteEntry[], at: RouteAck): void {
+    const { upsert, remove } = diffRoutes(this.#index.all(), routes.filter(isHttp))
+    this.change(upsert, remove, at)
+  }
+
+  change(upsert: readonly RouteEntry[], removeGuids: readonly string[], at: RouteAck): void {
+    const before = new Map<string, RouteEndpoint>()
+    const note = (route: RouteEntry | undefined): void => route?.endpoints.forEach((each) => before.set(each.instanceGuid, each))
+    for (const route of upsert) {
+      note(this.#index.get(route.routeGuid))
+      if (isHttp(route)) this.#index.set(route)
+      else this.#index.delete(route.routeGuid)
+      for (const each of route.endpoints) before.delete(each.instanceGuid)
+    }
+    for (const guid of removeGuids) {
+      note(this.#index.delete(guid))
+      this.#cursors.delete(guid)
+    }
+    this.#at = at
+    this.#announceWithdrawn(before)
+    for (const listener of this.#listeners.changed) listener()
+  }
+
+  /** Takes up a table from disk. */
+  restore(contents: TableContents): void {
+    this.snapshot(contents.routes, { epoch: contents.epoch, revision: contents.revision })
+  }
+
+  contents(): TableContents | undefined {
+    return this.#at && { ...this.#at, routes: [...this.#index.all()] }
+  }
+
+  onChanged(listener: () => void): void {
+    this.#listeners.changed.push(listener)
+  }
+
+  /** Called for endpoints that no route names any more. */
+  onWithdrawn(listener: (endpoint: RouteEndpoint) => void): void {
+    this.#listeners.withdrawn.push(listener)
+  }
+
+  #announceWithdrawn(before: Map<string, RouteEndpoint>): void {
+    if (before.size === 0) return
+    for (const route of this.#index.all()) for (const endpoint of route.endpoints) before.delete(endpoint.instanceGuid)
+    for (const endpoint of before.values()) {
+      this.health.clear(endpoint)
+      for (const listener of this.#listeners.withdrawn) listener(endpoint)
+    }
+  }
+}
+
+const isHttp = (route: RouteEntry): boolean => route.protocol === 'http'

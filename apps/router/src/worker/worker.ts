@@ -1,0 +1,170 @@
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { NodeIdentity } from '@bloomery/contracts'
+import { createLogSender, followRouteFeed, type SpoolingLogSender } from '@bloomery/feeds'
+import { loadNodeIdentity, PkiError } from '@bloomery/pki'
+import type { Logger } from '@bloomery/telemetry'
+import { recordExchange } from '../access-log/record-exchange.js'
+import type { RouterConfig } from '../config.js'
+import { ControlClient, ControlServer, type Ask } from '../holder/control-socket.js'
+import { spawnWorker, WORKER_FDS, WorkerSpec } from '../holder/spawn-worker.js'
+import type { WorkerStatus } from '../holder/worker-status.js'
+import { poolKeyOf } from '../middleware/proxy-to-instance.js'
+import { Connections, parseAddress } from '../proxy/connections.js'
+import { NodeDataPlane } from '../proxy/node-data-plane.js'
+import { createPipeline } from '../proxy/pipeline.js'
+import { keepTableFile, readTableFile } from '../table/table-file.js'
+import { RouteTable } from '../table/route-table.js'
+import { CertificateStore } from '../tls/certificate-store.js'
+import { followCertificateFolder } from '../tls/folder-certificates.js'
+import { followPlatformCertificates } from '../tls/platform-certificates.js'
+
+/** A worker that has no table yet, or an old one, gives the feed this long before it takes its share of connections. */
+const FEED_PATIENCE_MS = 1_000
+
+export interface WorkerOptions {
+  readonly config: RouterConfig
+  readonly slot: string
+  readonly generation: string
+  readonly log: Logger
+}
+
+/** One process that serves traffic. It needs neither its holder nor the scheduler, the log store or the api to go on. */
+export interface Worker {
+  /** Resolves once it has drained: by {@link Worker.drain} or on a word over its control socket. */
+  readonly ended: Promise<void>
+  drain(): Promise<void>
+}
+
+export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  const { config, slot, generation, log } = options
+  const other = await ControlClient.connect(config.paths.run, `${slot}.sock`)
+  if (other) {
+    other.close()
+    throw new Error(`another worker serves as ${slot} already`)
+  }
+  const identity = (): NodeIdentity => identityOf(config.nodeDir)
+  const logs = openLogSender(options, identity)
+  const table = new RouteTable()
+  const connections = new Connections()
+  table.onWithdrawn((endpoint) => connections.forget(poolKeyOf(endpoint)))
+  const tablePath = join(config.paths.data, 'table.json')
+  const kept = await readTableFile(tablePath, log)
+  if (kept) table.restore(kept)
+  const file = keepTableFile(table, tablePath, log)
+  const feed = followRouteFeed({ url: config.schedulerUrl, worker: slot, identity, receiver: table, log })
+
+  const certificates = new CertificateStore()
+  const following = await followCertificates(config, certificates, identity, log)
+  const plane: NodeDataPlane = new NodeDataPlane({
+    log,
+    findCertificate: (name) => certificates.find(name),
+    run: createPipeline({
+      table,
+      connections,
+      hosts: new Set(config.platformHosts),
+      upstreams: config.apiUpstreams.map((url) => ({ key: `api ${url}`, ...parseAddress(new URL(url).host) })),
+      localCells: new Set(config.localCells),
+      isHealthy: () => !plane.isDraining,
+      record: recordExchange({ sender: () => logs.current }),
+      log,
+    }),
+  })
+  certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
+  const deadline = Date.now() + FEED_PATIENCE_MS
+  while (!feed.isCurrent && Date.now() < deadline) await delay(20)
+  await plane.listen({ httpFd: WORKER_FDS.http, httpsFd: WORKER_FDS.https })
+
+  const status = (): WorkerStatus => ({
+    slot,
+    generation,
+    pid: process.pid,
+    listeners: { bind: config.bind, httpPort: config.httpPort, httpsPort: config.httpsPort },
+    routes: table.size,
+    feedCurrent: feed.isCurrent,
+  })
+  let draining: Promise<void> | undefined
+  let finish: () => void = () => undefined
+  const ended = new Promise<void>((resolve) => (finish = resolve))
+  const drain = (): Promise<void> => {
+    draining ??= (async () => {
+      log.info('draining')
+      control.release()
+      plane.announceDrain()
+      await delay(config.drainWaitMs)
+      feed.close()
+      await plane.close(config.drainTimeoutMs)
+      following.close()
+      connections.close()
+      await Promise.all([file.close(), logs.current.close()])
+      control.close()
+      log.info('drained')
+      finish()
+    })()
+    return draining
+  }
+  const control: ControlServer = await ControlServer.listen(config.paths.run, `${slot}.sock`, async (ask: Ask) => {
+    switch (ask.do) {
+      case 'status':
+        return status()
+      case 'spawn':
+        return { pid: spawnWorker(WorkerSpec.parse(ask['spec']), { httpFd: WORKER_FDS.http, httpsFd: WORKER_FDS.https }) }
+      case 'release':
+        // A successor takes the slot's name and its spool; this worker serves until it is told to drain.
+        control.release()
+        await logs.leaveSpool()
+        return {}
+      case 'drain':
+        void drain()
+        return {}
+      default:
+        throw new Error(`unknown question '${ask.do}'`)
+    }
+  })
+  log.info({ ...status() }, 'worker serves')
+  return { ended, drain }
+}
+
+/** Read at each use, since certificates are renewed while workers run. */
+function identityOf(dir: string): NodeIdentity {
+  const identity = loadNodeIdentity(dir)
+  if (!identity) throw new PkiError(`There is no certificate in ${dir} yet.`)
+  return identity
+}
+
+interface LogSenderHolder {
+  readonly current: SpoolingLogSender
+  /** Goes on without the folder, which a successor may use from then on. */
+  leaveSpool(): Promise<void>
+}
+
+function openLogSender({ config, slot, log }: WorkerOptions, identity: () => NodeIdentity): LogSenderHolder {
+  const shared = { logsUrl: config.logsUrl, identity, logger: log }
+  const sender = `router:${config.routerId}/${slot}`
+  let current = createLogSender({ ...shared, sender, spoolDir: join(config.paths.data, 'log-spool', slot) })
+  return {
+    get current() {
+      return current
+    },
+    leaveSpool: async () => {
+      const spooling = current
+      current = createLogSender({ ...shared, sender: `${sender}/${process.pid}` })
+      await spooling.close()
+    },
+  }
+}
+
+async function followCertificates(
+  config: RouterConfig,
+  store: CertificateStore,
+  identity: () => NodeIdentity,
+  log: Logger,
+): Promise<{ close(): void }> {
+  if (config.tlsDir !== undefined) return followCertificateFolder(config.tlsDir, store, log)
+  if (config.joinUrl === undefined) {
+    log.warn('no certificates for HTTPS: set BLOOMERY_TLS_DIR or BLOOMERY_JOIN_URL')
+    return { close: () => undefined }
+  }
+  const cacheFile = join(config.paths.data, 'ingress-certificates.json')
+  return followPlatformCertificates({ url: config.joinUrl, identity, cacheFile, store, log })
+}
