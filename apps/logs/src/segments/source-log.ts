@@ -219,5 +219,6 @@ export class SourceLog {
   }
 }
 
+/** True for a system error with one of the codes. */
 export const isErrno = (error: unknown, ...codes: string[]): boolean =>
-  error instanceof Error && 'code' in error && codes.includes(String(error.code))
+  typeof error === 'object' && error !== null && 'code' in error && codes.includes(String(error.code))
