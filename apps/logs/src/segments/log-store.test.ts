@@ -35,13 +35,18 @@ const line = (text: string, timestamp: bigint | number = 1, sourceId = APP): Log
   timestamp: String(timestamp),
   text,
 })
-const lines = (from: number, to: number): LogLine[] => Array.from({ length: to - from }, (_, i) => line(String(from + i), from + i + 1))
+const lines = (from: number, to: number): LogLine[] =>
+  Array.from({ length: to - from }, (_, i) => line(String(from + i), from + i + 1))
 const texts = async (query: Partial<LogQuery> = {}, of = store): Promise<string[]> =>
   (await of.read(APP, { ...EVERYTHING, ...query })).map(({ log }) => Buffer.from(log.payload, 'base64').toString())
 
 describe('the log store', () => {
   it('renders exactly what log-cache’s strict readers accept', async () => {
-    await store.append({ sender: 1n, sequence: 1, lines: [{ ...line('höllo\n', NOW), stream: 'ERR', tags: { process_type: 'web' } }] })
+    await store.append({
+      sender: 1n,
+      sequence: 1,
+      lines: [{ ...line('höllo\n', NOW), stream: 'ERR', tags: { process_type: 'web' } }],
+    })
     expect(await store.read(APP, EVERYTHING)).toStrictEqual([
       {
         timestamp: '1800000000000000000',
@@ -74,7 +79,12 @@ describe('the log store', () => {
     for (let i = 0; i < 60; i++) await store.append({ sender: 1n, sequence: i, lines: lines(i * 10, i * 10 + 10) })
     const all = await texts()
     expect(all.at(-1)).toBe('599')
-    const window = fc.record({ start: fc.bigInt(0n, 620n), end: fc.bigInt(0n, 620n), limit: fc.integer({ min: 1, max: 700 }), descending: fc.boolean() })
+    const window = fc.record({
+      start: fc.bigInt(0n, 620n),
+      end: fc.bigInt(0n, 620n),
+      limit: fc.integer({ min: 1, max: 700 }),
+      descending: fc.boolean(),
+    })
     await fc.assert(
       fc.asyncProperty(window, async ({ start, end, limit, descending }) => {
         const inside = all.filter((text) => BigInt(text) + 1n >= start && BigInt(text) + 1n < end)
@@ -97,7 +107,11 @@ describe('the log store', () => {
     const seen: string[] = []
     let start = 0n
     for (let i = 0; i < 50; i++) {
-      await store.append({ sender: BigInt(1 + (i % 3)), sequence: i, lines: [line(`${i}a`, 1_000 - i), line(`${i}b`, 1_000 - i)] })
+      await store.append({
+        sender: BigInt(1 + (i % 3)),
+        sequence: i,
+        lines: [line(`${i}a`, 1_000 - i), line(`${i}b`, 1_000 - i)],
+      })
       const batch = await store.read(APP, { ...EVERYTHING, start, limit: 100 })
       for (const envelope of batch) {
         seen.push(Buffer.from(envelope.log.payload, 'base64').toString())
@@ -112,7 +126,8 @@ describe('the log store', () => {
     for (let i = 1; i <= 200; i++) await store.append({ sender: 7n, sequence: i, lines: [line(`${i}`.padEnd(100, '.'), i)] })
     const before = await texts()
     for (const attempt of [store, aStore(), aStore()]) {
-      for (let i = 150; i <= 200; i++) await attempt.append({ sender: 7n, sequence: i, lines: [line(`${i}`.padEnd(100, '.'), i)] })
+      for (let i = 150; i <= 200; i++)
+        await attempt.append({ sender: 7n, sequence: i, lines: [line(`${i}`.padEnd(100, '.'), i)] })
       await attempt.close()
     }
     expect(await texts({}, aStore())).toEqual(before)
@@ -164,7 +179,9 @@ describe('the log store', () => {
   })
 
   it('drops lines while the disk is full, and says so in the app’s log', async () => {
-    const full = jest.spyOn(SourceLog.prototype, 'append').mockRejectedValue(Object.assign(new Error('no space'), { code: 'ENOSPC' }))
+    const full = jest
+      .spyOn(SourceLog.prototype, 'append')
+      .mockRejectedValue(Object.assign(new Error('no space'), { code: 'ENOSPC' }))
     await store.append({ sender: 1n, sequence: 1, lines: lines(0, 3) })
     await store.append({ sender: 1n, sequence: 2, lines: lines(3, 5) })
     full.mockRestore()
