@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 // Installs packages when node_modules does not hold what package-lock.json says, and builds when sources have changed.
-// Plain Node: it runs before anything is installed.
+// Plain Node: it runs before anything is installed. With --install-only it does not build.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const stamp = join(root, 'node_modules/.cache/bloomery/built')
@@ -34,7 +34,7 @@ async function run(title, command, args, env = {}) {
 }
 
 /** npm itself writes what it has installed to node_modules/.package-lock.json, at the very end. */
-export function isInstalled() {
+function isInstalled() {
   const installed = readJson(join(root, 'node_modules/.package-lock.json'))?.packages
   if (!installed) return false
   const wanted = readJson(join(root, 'package-lock.json')).packages
@@ -47,7 +47,7 @@ export function isInstalled() {
   )
 }
 
-export async function install() {
+async function install() {
   if (isInstalled()) return
   const npm = process.env.npm_execpath?.endsWith('.js') ? [process.execPath, process.env.npm_execpath] : ['npm']
   // No package's install script is needed: what they would fetch, we do not use or bring ourselves.
@@ -55,7 +55,7 @@ export async function install() {
   await run('Installing packages (a minute or two, once)', command, rest, { NODE_ENV: '', npm_config_production: '' })
 }
 
-export async function build() {
+async function build() {
   const digest = sourceDigest()
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest && isBuilt()) return
   const turbo = join(root, 'node_modules/.bin/turbo')
@@ -99,18 +99,16 @@ function readJson(path) {
   }
 }
 
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  try {
-    await install()
-    await build()
-  } catch (error) {
-    console.error(
-      error.code === 'ENOSPC'
-        ? `No space is left on the disk of ${root}. Free some, then run npm start again.`
-        : error.code === 'EACCES'
-          ? `This user may not write to ${root}: ${error.message}`
-          : error,
-    )
-    process.exit(1)
-  }
+try {
+  await install()
+  if (!process.argv.includes('--install-only')) await build()
+} catch (error) {
+  console.error(
+    error.code === 'ENOSPC'
+      ? `No space is left on the disk of ${root}. Free some, then run npm start again.`
+      : error.code === 'EACCES'
+        ? `This user may not write to ${root}: ${error.message}`
+        : error,
+  )
+  process.exit(1)
 }

@@ -80,8 +80,14 @@ export class Launcher {
     return [[database, redis, engine], [roles], ...(this.#wantsSample() ? [[sample]] : [])]
   }
 
-  /** Which engine, before anything is drawn: it may ask. */
-  async chooseEngine(say: (line: string) => void): Promise<void> {
+  /** Ports and engine, before anything is drawn or started: it may refuse, and it may ask. */
+  async prepare(say: (line: string) => void): Promise<void> {
+    const { paths, BLOOMERY_BIND, BLOOMERY_HTTP_PORT, BLOOMERY_HTTPS_PORT } = this.#settings
+    if (!runsFromBefore(paths.run, 'router'))
+      await requirePublicPorts(BLOOMERY_BIND, [
+        { name: 'BLOOMERY_HTTP_PORT', port: BLOOMERY_HTTP_PORT },
+        { name: 'BLOOMERY_HTTPS_PORT', port: BLOOMERY_HTTPS_PORT },
+      ])
     this.#engine = await chooseEngine(this.#settings, say)
   }
 
@@ -107,8 +113,10 @@ export class Launcher {
       args: ['--image', this.#settings.BLOOMERY_STACK_IMAGE],
       env: process.env,
       onLine: (line) => {
-        // The build's own output is for its failure; of its steps these are told.
-        if (!line.startsWith('  ') || line.startsWith('  Step ')) say(line.trim())
+        // The build's own output is for its failure; of its steps the numbers are told.
+        const [, step] = /^ {2}Step (\d+\/\d+)/.exec(line) ?? []
+        if (step !== undefined) say(`step ${step}`)
+        else if (!line.startsWith('  ')) say(line)
       },
       timeoutMs: 30 * 60_000,
       what: 'Building the stack image',
@@ -119,11 +127,6 @@ export class Launcher {
   async #startRoles(home: Home, say: (line: string) => void): Promise<void> {
     const { paths, BLOOMERY_BIND: bind } = this.#settings
     const inUse = ['control', 'cell', 'router'].some((name) => runsFromBefore(paths.run, name))
-    if (!runsFromBefore(paths.run, 'router'))
-      await requirePublicPorts(bind, [
-        { name: 'BLOOMERY_HTTP_PORT', port: this.#settings.BLOOMERY_HTTP_PORT },
-        { name: 'BLOOMERY_HTTPS_PORT', port: this.#settings.BLOOMERY_HTTPS_PORT },
-      ])
     const programs = rolePrograms({
       settings: this.#settings,
       installationId: home.installationId,

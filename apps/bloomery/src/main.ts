@@ -39,7 +39,7 @@ async function launch(env: NodeJS.ProcessEnv): Promise<number> {
   let code = 0
   try {
     const started = (async () => {
-      await launcher.chooseEngine(say)
+      await launcher.prepare(say)
       await launcher.start(home)
     })()
     const outcome = await Promise.race([started.then(() => 'ready' as const), stopped])
