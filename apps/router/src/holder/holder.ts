@@ -77,9 +77,7 @@ export class Holder {
   async close(): Promise<void> {
     if (this.#closing) return
     this.#letGo()
-    const { config } = this.#options
-    const timeoutMs = config.drainWaitMs + config.drainTimeoutMs + STOP_GRACE_MS
-    await Promise.all([...this.#workers.values()].map((worker) => this.#end(worker, timeoutMs)))
+    await Promise.all([...this.#workers.values()].map((worker) => this.#end(worker)))
     this.#sockets?.http.close()
     this.#sockets?.https.close()
   }
@@ -103,8 +101,7 @@ export class Holder {
       throw new Error(`No router worker starts; see ${config.paths.logFile}.`, { cause: failed[0]?.reason })
     const surplus = sharing.filter(({ status }) => !slots.includes(status.slot))
     for (const { status } of surplus) this.#workers.delete(status.slot)
-    for (const worker of [...strangers, ...surplus])
-      void this.#end(worker, config.drainWaitMs + config.drainTimeoutMs + STOP_GRACE_MS)
+    for (const worker of [...strangers, ...surplus]) void this.#retire(worker)
     this.#watch = setInterval(() => this.#lookAfterAll(), WATCH_EVERY_MS)
     log.info(
       {
@@ -189,8 +186,7 @@ export class Holder {
     if (!present) return this.#supervise(await this.#startWorker(slot))
     await present.client.ask({ do: 'release' })
     this.#supervise(await this.#startWorker(slot))
-    const { drainWaitMs, drainTimeoutMs } = this.#options.config
-    void this.#end(present, drainWaitMs + drainTimeoutMs + STOP_GRACE_MS)
+    void this.#retire(present)
   }
 
   #supervise(worker: LiveWorker, failures = 0): void {
@@ -222,7 +218,7 @@ export class Holder {
       const worker = await this.#connect(slot)
       if (worker) {
         // The stop may have begun meanwhile, and knows nothing of this one.
-        if (this.#closing) void this.#end(worker, STOP_GRACE_MS)
+        if (this.#closing) void this.#end(worker)
         return worker
       }
       if (!isAlive(pid)) throw new Error(`The worker ${slot} ended while it started; see ${this.#options.config.paths.logFile}.`)
@@ -274,14 +270,21 @@ export class Holder {
     }
   }
 
-  async #end({ client, status }: LiveWorker, timeoutMs: number): Promise<void> {
+  /** Ends a worker that others have taken over from; idle clients have the time to come back once more and be sent to those. */
+  #retire(worker: LiveWorker): Promise<void> {
+    return this.#end(worker, this.#options.config.drainTimeoutMs / 2)
+  }
+
+  async #end({ client, status }: LiveWorker, idleGraceMs?: number): Promise<void> {
+    const { drainWaitMs, drainTimeoutMs } = this.#options.config
     try {
-      await client.ask({ do: 'drain' })
+      await client.ask({ do: 'drain', idleGraceMs })
     } catch (error) {
       this.#options.log.debug({ err: error, slot: status.slot }, 'a worker did not take the word to drain')
     }
-    const done = await Promise.race([client.closed.then(() => true), delay(timeoutMs, false)])
-    if (!done) kill(status.pid)
+    const deadline = Date.now() + drainWaitMs + drainTimeoutMs + STOP_GRACE_MS
+    while (isAlive(status.pid) && Date.now() < deadline) await delay(25)
+    if (isAlive(status.pid)) kill(status.pid)
     client.close()
   }
 }

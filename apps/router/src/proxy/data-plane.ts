@@ -11,8 +11,11 @@ export interface DataPlane {
   setDefaultCertificate(certificate: { readonly certificatePem: string; readonly privateKeyPem: string }): void
   /** From now on health answers 503 and connections are closed after their present request; new ones are still served. */
   announceDrain(): void
-  /** Stops accepting, lets requests under way end, and cuts those that outlast the timeout. */
-  close(timeoutMs: number): Promise<void>
+  /**
+   * Stops accepting, lets requests under way end, and cuts those that outlast the timeout. Idle connections stay for the grace
+   * time: a client that uses one once more is told to close it, and loses nothing.
+   */
+  close(timeoutMs: number, idleGraceMs: number): Promise<void>
 }
 
 /** The certificate for a host name; undefined for a name that has none. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { createServer, ServerResponse, type IncomingMessage, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Server as TlsServer } from 'node:tls'
-import { Socket } from 'node:net'
+import { Server as NetServer, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Logger } from '@bloomery/telemetry'
 import { presentAnswer } from '../answers.js'
@@ -68,15 +68,21 @@ export class NodeDataPlane implements DataPlane {
     this.#draining = true
   }
 
-  async close(timeoutMs: number): Promise<void> {
+  async close(timeoutMs: number, idleGraceMs: number): Promise<void> {
     this.#draining = true
-    const closed = [this.#http, this.#https].map(
-      (server) => new Promise<void>((resolve) => (server.listening ? server.close(() => resolve()) : resolve())),
+    const servers = [this.#http, this.#https]
+    // Not the HTTP server's own close: it ends idle connections at once, on which the next request may be under way.
+    const closed = servers.map(
+      (server) =>
+        new Promise<void>((resolve) => (server.listening ? NetServer.prototype.close.call(server, () => resolve()) : resolve())),
     )
-    const idle = setInterval(() => [this.#http, this.#https].forEach((server) => server.closeIdleConnections()), 100)
+    const idleFrom = Date.now() + Math.min(idleGraceMs, timeoutMs)
+    const idle = setInterval(() => {
+      if (Date.now() >= idleFrom) for (const server of servers) server.closeIdleConnections()
+    }, 50)
     const cut = setTimeout(() => {
       for (const socket of this.#switched) socket.destroy()
-      for (const server of [this.#http, this.#https]) server.closeAllConnections()
+      for (const server of servers) server.closeAllConnections()
     }, timeoutMs)
     await Promise.all(closed)
     clearInterval(idle)

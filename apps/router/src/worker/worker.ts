@@ -21,6 +21,8 @@ import { followPlatformCertificates } from '../tls/platform-certificates.js'
 
 /** A worker that has no table yet, or an old one, gives the feed this long before it takes its share of connections. */
 const FEED_PATIENCE_MS = 1_000
+/** When the whole router stops, clients with idle connections lose them soon: there is nothing to go to anyway. */
+const IDLE_GRACE_MS = 300
 
 export interface WorkerOptions {
   readonly config: RouterConfig
@@ -33,7 +35,7 @@ export interface WorkerOptions {
 export interface Worker {
   /** Resolves once it has drained: by {@link Worker.drain} or on a word over its control socket. */
   readonly ended: Promise<void>
-  drain(): Promise<void>
+  drain(idleGraceMs?: number): Promise<void>
 }
 
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
@@ -86,14 +88,14 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   let draining: Promise<void> | undefined
   let finish: () => void = () => undefined
   const ended = new Promise<void>((resolve) => (finish = resolve))
-  const drain = (): Promise<void> => {
+  const drain = (idleGraceMs = IDLE_GRACE_MS): Promise<void> => {
     draining ??= (async () => {
       log.info('draining')
       control.release()
       plane.announceDrain()
       await delay(config.drainWaitMs)
       feed.close()
-      await plane.close(config.drainTimeoutMs)
+      await plane.close(config.drainTimeoutMs, idleGraceMs)
       following.close()
       connections.close()
       await Promise.all([file.close(), logs.current.close()])
@@ -115,7 +117,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
         await logs.leaveSpool()
         return {}
       case 'drain':
-        void drain()
+        void drain(typeof ask['idleGraceMs'] === 'number' ? ask['idleGraceMs'] : undefined)
         return {}
       default:
         throw new Error(`unknown question '${ask.do}'`)

@@ -1,0 +1,130 @@
+import { connect } from 'node:net'
+import { createServer, request, type IncomingMessage, type RequestListener, type RequestOptions, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { LogLine } from '@bloomery/contracts'
+import { silentLogger } from '@bloomery/telemetry'
+import { recordExchange } from '../access-log/record-exchange.js'
+import { bindSocket } from '../holder/listening-sockets.js'
+import { poolKeyOf } from '../middleware/proxy-to-instance.js'
+import { RouteTable } from '../table/route-table.js'
+import { CertificateStore } from '../tls/certificate-store.js'
+import { Connections, parseAddress } from './connections.js'
+import { NodeDataPlane } from './node-data-plane.js'
+import { createPipeline } from './pipeline.js'
+
+/** A data plane with an empty table, in this process. */
+export interface TestPlane {
+  readonly plane: NodeDataPlane
+  readonly table: RouteTable
+  readonly certificates: CertificateStore
+  readonly lines: LogLine[]
+  readonly port: number
+  readonly httpsPort: number
+  close(): Promise<void>
+}
+
+export async function startPlane(
+  options: { hosts?: string[]; upstreams?: string[]; localCells?: string[]; patienceMs?: number } = {},
+): Promise<TestPlane> {
+  const table = new RouteTable()
+  const connections = new Connections()
+  table.onWithdrawn((endpoint) => connections.forget(poolKeyOf(endpoint)))
+  const certificates = new CertificateStore()
+  const lines: LogLine[] = []
+  const record = recordExchange({
+    sender: () => ({
+      send: (envelope) => void (envelope.kind === 'log' && lines.push(envelope)),
+      nextTimestamp: () => String(lines.length),
+    }),
+  })
+  const plane: NodeDataPlane = new NodeDataPlane({
+    log: silentLogger,
+    findCertificate: (name) => certificates.find(name),
+    run: createPipeline({
+      table,
+      connections,
+      hosts: new Set(options.hosts ?? []),
+      upstreams: (options.upstreams ?? []).map((address) => ({ key: address, ...parseAddress(address) })),
+      localCells: new Set(options.localCells ?? []),
+      patienceMs: options.patienceMs ?? 0,
+      isHealthy: () => !plane.isDraining,
+      record,
+      log: silentLogger,
+    }),
+  })
+  certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
+  const http = bindSocket('127.0.0.1', 0, 'HTTP')
+  const https = bindSocket('127.0.0.1', 0, 'HTTPS')
+  await plane.listen({ httpFd: http.fd, httpsFd: https.fd })
+  return {
+    plane,
+    table,
+    certificates,
+    lines,
+    port: http.port,
+    httpsPort: https.port,
+    close: async () => {
+      await plane.close(100, 0)
+      connections.close()
+    },
+  }
+}
+
+/** A server on a free port of this machine. */
+export async function startBackend(handle: RequestListener): Promise<{ server: Server; port: number; close(): Promise<void> }> {
+  const server = createServer(handle)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    server,
+    port: (server.address() as AddressInfo).port,
+    close: async () => {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+export interface Reply {
+  readonly status: number
+  readonly headers: IncomingMessage['headers']
+  readonly trailers: IncomingMessage['trailers']
+  readonly body: string
+}
+
+/** One request, one connection unless an agent is given. */
+export function send(port: number, host: string, options: RequestOptions & { body?: string | Buffer } = {}): Promise<Reply> {
+  const { body, headers, ...rest } = options
+  return new Promise((resolve, reject) => {
+    const call = request({ host: '127.0.0.1', port, agent: false, ...rest, headers: { host, ...headers } }, (response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.once('error', reject)
+      response.once('end', () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          trailers: response.trailers,
+          body: Buffer.concat(chunks).toString(),
+        }),
+      )
+    })
+    call.once('error', reject)
+    call.end(body)
+  })
+}
+
+/** Writes bytes and returns all that comes back until the other side closes, or is silent for a while. */
+export function sendRaw(port: number, bytes: string | Buffer, silenceMs = 400): Promise<{ text: string; closed: boolean }> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(bytes))
+    let text = ''
+    const finish = (closed: boolean): void => {
+      socket.destroy()
+      resolve({ text, closed })
+    }
+    socket.setTimeout(silenceMs, () => finish(false))
+    socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+    socket.on('end', () => finish(true))
+    socket.on('error', () => finish(true))
+  })
+}
