@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { CfError } from '@bloomery/contracts'
-import type { Context, Principal } from './context.js'
+import type { Context } from './context.js'
+import type { Principal } from './principal.js'
 import { Access, notAuthorized, PERMISSIONS } from './permissions.js'
 
 /** Reads an access token; throws CfError InvalidAuthToken when it is expired, revoked, forged or not ours. */

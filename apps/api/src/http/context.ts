@@ -27,26 +27,10 @@ export interface Context {
   readonly now: () => Date
 }
 
-/** Who is calling, from a verified access token. */
-export interface Principal {
-  readonly kind: 'user' | 'client'
-  /** The user's guid, or the client's id. */
-  readonly guid: string
-  readonly name: string
-  readonly origin: string | null
-  readonly scopes: ReadonlySet<string>
-}
-export const isAdmin = (principal: Principal): boolean => principal.scopes.has('cloud_controller.admin')
-/** May read everything, and change nothing that is not its own. */
-export const isGlobalReader = (principal: Principal): boolean =>
-  isAdmin(principal) ||
-  principal.scopes.has('cloud_controller.admin_read_only') ||
-  principal.scopes.has('cloud_controller.global_auditor')
-
 declare module 'fastify' {
   interface FastifyRequest {
     /** Set by the authentication hook for every route that is not public. */
-    principal: Principal
+    principal: import('./principal.js').Principal
     /** Scheme, host and port under which this request reached us, if they are ours; links are built from it. */
     baseUrl: string
     /** What the caller may do; set with the principal. */

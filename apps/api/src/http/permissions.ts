@@ -1,6 +1,6 @@
 import { CfError } from '@bloomery/contracts'
 import { rows, sql, type Pool, type Prisma } from '@bloomery/database'
-import { isAdmin, isGlobalReader, type Principal } from './context.js'
+import { isAdmin, isGlobalReader, type Principal } from './principal.js'
 
 /**
  * Who may call a route; each route declares one in its config, and a route without one does not start. The coarse part (token, scope,
@@ -38,7 +38,7 @@ interface HeldRole {
   readonly organization_guid: string
   readonly space_guid: string | null
 }
-type SpaceRight = 'space.read' | 'space.read_secrets' | 'space.operate' | 'space.develop' | 'space.manage'
+export type SpaceRight = 'space.read' | 'space.read_secrets' | 'space.operate' | 'space.develop' | 'space.manage'
 
 const SPACE_ROLES: Record<SpaceRight, readonly string[]> = {
   'space.read': ['space_developer', 'space_manager', 'space_auditor', 'space_supporter'],
@@ -131,6 +131,30 @@ export class Access {
     if (this.isGlobalReader) return {}
     const userGuid = this.principal.guid
     return { OR: [{ roles: { some: { userGuid } } }, { spaces: { some: { roles: { some: { userGuid } } } } }] }
+  }
+
+  /** Organizations whose private domains the caller may see. */
+  organizationsForDomains(): Prisma.OrganizationWhereInput {
+    if (this.isGlobalReader) return {}
+    const userGuid = this.principal.guid
+    return {
+      OR: [
+        { roles: { some: { userGuid, type: { in: ['organization_manager', 'organization_auditor'] } } } },
+        { spaces: { some: { roles: { some: { userGuid } } } } },
+      ],
+    }
+  }
+
+  /** Oneself, and whoever has a role in an organization that the caller may see. */
+  users(): Prisma.UserWhereInput {
+    if (this.isGlobalReader) return {}
+    return {
+      OR: [
+        { guid: this.principal.guid },
+        { roles: { some: { organization: this.organizations() } } },
+        { roles: { some: { space: { organization: this.organizations() } } } },
+      ],
+    }
   }
 
   spaces(): Prisma.SpaceWhereInput {

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Job, Transaction } from '@bloomery/database'
 import type { Context } from '../http/context.js'
-import { isAdmin } from '../http/context.js'
+import { isAdmin } from '../http/principal.js'
 import { notFound } from '../http/errors.js'
 import type { JobActor } from './jobs.js'
 

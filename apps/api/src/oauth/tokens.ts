@@ -4,7 +4,7 @@ import { CfError } from '@bloomery/contracts'
 import { execute, rows, sql, type Pool } from '@bloomery/database'
 import { z } from 'zod'
 import type { TokenVerifier } from '../http/authentication.js'
-import type { Principal } from '../http/context.js'
+import type { Principal } from '../http/principal.js'
 import { SIGNING_ALGORITHM, type SigningKeys } from './signing-keys.js'
 
 /** For whom a token is made. */
