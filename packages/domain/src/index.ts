@@ -78,3 +78,26 @@ export {
 export { isStaleLease, planCell, type CellPlan, type HeldByCell, type WantedOfCell } from './cell/plan-cell.js'
 export { goDuration } from './cell/go-duration.js'
 export { entitledCores } from './cell/cpu-entitlement.js'
+export { FILE_DESCRIPTORS, vcapApplication, type AppIdentity, type VcapApplicationUse } from './environment/vcap-application.js'
+export { databaseUrl, vcapServices, type BoundService } from './environment/vcap-services.js'
+export { runningEnvironment, stagingEnvironment, type Variables } from './environment/environments.js'
+export { MAX_VARIABLE_BYTES, mergeVariables, variableFaults } from './environment/variable-rules.js'
+export {
+  changeHealthCheck,
+  defaultHealthCheck,
+  MAX_STARTUP_SECONDS,
+  type HealthCheckChange,
+  type HealthCheckSettings,
+} from './apps/health-check.js'
+export { parseBytes, printBytes, toMebibytes, type ByteFault, type ParsedBytes } from './manifests/byte-units.js'
+export { diffManifest, type ManifestDifference } from './manifests/diff-manifest.js'
+export { matchRouteAddress, type RouteParts } from './manifests/match-domain.js'
+export { parseManifest } from './manifests/parse-manifest.js'
+export type {
+  AppManifest,
+  ManifestMetadata,
+  ManifestProcess,
+  ManifestRoute,
+  ManifestService,
+  ParsedManifest,
+} from './manifests/manifest.js'
