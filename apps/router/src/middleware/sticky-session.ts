@@ -30,7 +30,7 @@ export function stickyCookie(facts: {
     ({ name, value }) =>
       ['secure', 'samesite', 'expires', 'partitioned'].includes(name.toLowerCase()) ||
       // Only the end of a session is passed on.
-      (name.toLowerCase() === 'max-age' && Number(value) <= 0),
+      (name.toLowerCase() === 'max-age' && Number(value) < 0),
   )
   return [
     `${STICKY_COOKIE}=${endpoint.instanceGuid}`,

@@ -18,7 +18,8 @@ const LIMITS = {
   requestTimeout: 0,
   connectionsCheckingInterval: 5_000,
   keepAliveTimeout: 900_000,
-  requireHostHeader: true,
+  // The pipeline refuses it, in the words that clients know.
+  requireHostHeader: false,
   insecureHTTPParser: false,
 } satisfies ServerOptions
 

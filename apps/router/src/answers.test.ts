@@ -1,0 +1,62 @@
+import { describe, expect, it } from '@jest/globals'
+import { ANSWERS, presentAnswer, type AnswerName } from './answers.js'
+
+describe('presentAnswer', () => {
+  it.each<[AnswerName, number, string, string | undefined, string]>([
+    ['emptyHost', 400, 'empty_host', 'public,max-age=2', '400 Bad Request: Request had empty Host header\n'],
+    [
+      'badAppInstance',
+      400,
+      'invalid_cf_app_instance_header',
+      'no-cache, no-store',
+      '400 Bad Request: Invalid X-CF-App-Instance Header\n',
+    ],
+    [
+      'badProcessInstance',
+      400,
+      'invalid_cf_process_instance_header',
+      'no-cache, no-store',
+      '400 Bad Request: Invalid X-CF-Process-Instance Header\n',
+    ],
+    [
+      'unknownRoute',
+      404,
+      'unknown_route',
+      'no-cache, no-store',
+      "404 Not Found: Requested route ('a.test:8080') does not exist.\n",
+    ],
+    ['unknownInstance', 400, 'unknown_route', 'no-cache, no-store', '400 Bad Request: why\n'],
+    [
+      'routeServiceUnsupported',
+      502,
+      'route_service_unsupported',
+      undefined,
+      '502 Bad Gateway: Support for route services is disabled.\n',
+    ],
+    ['badRequest', 400, 'bad_request', undefined, '400 Bad Request: why\n'],
+    ['requestTimeout', 408, 'request_timeout', undefined, '408 Request Timeout: The request was not sent in time\n'],
+    [
+      'endpointFailure',
+      502,
+      'endpoint_failure (why)',
+      undefined,
+      '502 Bad Gateway: Registered endpoint failed to handle the request.\n',
+    ],
+    ['unknownFailure', 502, 'unknown_failure', undefined, '502 Bad Gateway: Unexpected failure in the router\n'],
+  ])('%s', (name, status, routerError, cacheControl, body) => {
+    const answer = presentAnswer(name, { host: 'a.test:8080', detail: 'why' })
+    expect(answer).toMatchObject({ status, routerError, body })
+    expect(answer.headers).toEqual({
+      ...(cacheControl === undefined ? {} : { 'Cache-Control': cacheControl }),
+      'Content-Type': 'text/plain; charset=utf-8',
+      'X-Cf-RouterError': routerError,
+      'X-Content-Type-Options': 'nosniff',
+      'Content-Length': Buffer.byteLength(body),
+    })
+  })
+
+  it('has a row above for each', () => expect(Object.keys(ANSWERS)).toHaveLength(10))
+
+  it('lets nobody write header lines of their own', () =>
+    expect(presentAnswer('endpointFailure', { host: '', detail: 'a\r\nSet-Cookie: b' }).routerError).not.toMatch(/[\r\n]/))
+})

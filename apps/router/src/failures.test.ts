@@ -1,0 +1,19 @@
+import { describe, expect, it } from '@jest/globals'
+import { classifyFailure, DIAL_TIMEOUT, RESPONSE_TIMEOUT, type FailureFacts } from './failures.js'
+
+const facts = (phase: FailureFacts['phase'], code: string, replayable = true): FailureFacts => ({ phase, code, replayable })
+
+describe('classifyFailure', () => {
+  it.each<[string, FailureFacts, string, boolean, boolean]>([
+    ['refused', facts('connecting', 'ECONNREFUSED', false), 'dial', true, true],
+    ['no connection in time', facts('connecting', DIAL_TIMEOUT, false), 'dial-timeout', true, true],
+    ['closed while idle', facts('reused-connection', 'ECONNRESET'), 'stale-connection', true, false],
+    ['broken pipe on an idle connection', facts('reused-connection', 'EPIPE'), 'stale-connection', true, false],
+    ['reset on an idle connection, not to be repeated', facts('reused-connection', 'ECONNRESET', false), 'reset', false, true],
+    ['reset on a new connection', facts('fresh-connection', 'ECONNRESET'), 'reset', false, true],
+    ['no answer', facts('fresh-connection', RESPONSE_TIMEOUT), 'no-response', false, false],
+    ['an answer that is no HTTP', facts('fresh-connection', 'HPE_INVALID_CONSTANT'), 'bad-response', false, false],
+  ])('%s', (_name, input, kind, retriable, marksEndpoint) =>
+    expect(classifyFailure(input)).toEqual({ kind, retriable, marksEndpoint }),
+  )
+})
