@@ -7,11 +7,41 @@ import { baseUrlOf } from './http/base-url.js'
 import type { Context } from './http/context.js'
 import { answerErrors } from './http/errors.js'
 import { jobRoutes } from './jobs/routes.js'
+import { absentRoutes } from './resources/absent/routes.js'
+import { domainRoutes } from './resources/domains/routes.js'
+import { environmentGroupRoutes } from './resources/environment-groups/routes.js'
+import { featureFlagRoutes } from './resources/feature-flags/routes.js'
+import { organizationQuotaRoutes } from './resources/organization-quotas/routes.js'
+import { organizationRelatedRoutes } from './resources/organizations/related-routes.js'
 import { organizationRoutes } from './resources/organizations/routes.js'
+import { roleRoutes } from './resources/roles/routes.js'
 import { rootRoutes } from './resources/root/routes.js'
+import { destinationRoutes } from './resources/routes/destination-routes.js'
+import { routeRoutes } from './resources/routes/routes.js'
+import { spaceQuotaRoutes } from './resources/space-quotas/routes.js'
+import { spaceFeatureRoutes } from './resources/spaces/feature-routes.js'
+import { spaceRoutes } from './resources/spaces/routes.js'
+import { userRoutes } from './resources/users/routes.js'
 
 /** Each entry adds the routes of one resource; the order is of no meaning. */
-const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] = [rootRoutes, jobRoutes, organizationRoutes]
+const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] = [
+  rootRoutes,
+  jobRoutes,
+  organizationRoutes,
+  organizationRelatedRoutes,
+  organizationQuotaRoutes,
+  spaceRoutes,
+  spaceFeatureRoutes,
+  spaceQuotaRoutes,
+  userRoutes,
+  roleRoutes,
+  domainRoutes,
+  routeRoutes,
+  destinationRoutes,
+  featureFlagRoutes,
+  environmentGroupRoutes,
+  absentRoutes,
+]
 
 /** The whole API as a value: routes over a context, listening nowhere yet. `more`: routes that need other parts than the context. */
 export async function buildApp(

@@ -77,6 +77,13 @@ export class Jobs {
     return guid
   }
 
+  /** Does another operation's work as a step of a running job, under that job's lease: deleting a space deletes its apps so. */
+  async perform(operation: string, params: unknown, job: Omit<RunningJob<unknown>, 'params'>): Promise<void> {
+    const declared = this.#operations.get(operation)
+    if (!declared) throw new Error(`The job operation ${operation} is not declared.`)
+    await declared.run({ ...job, params: declared.schema.parse(params) } as RunningJob<never>)
+  }
+
   /** Runs the job here and now, without waiting for it. */
   kick(guid: string): void {
     const work = this.#runOne(guid).catch((error: unknown) => this.log.error({ err: error, job: guid }, 'job could not be run'))

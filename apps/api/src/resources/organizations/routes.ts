@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import { CfError } from '@bloomery/contracts'
 import { isUniqueViolation, type Organization, type Prisma } from '@bloomery/database'
 import { z } from 'zod'
 import { recordAudit } from '../../http/audit.js'
 import { parseBody, ResourceName } from '../../http/bodies.js'
 import type { Context } from '../../http/context.js'
 import { notFound, unprocessable } from '../../http/errors.js'
+import { isFeatureEnabled } from '../../http/feature-flags.js'
 import { parseListQuery, presentList, readPage } from '../../http/lists.js'
 import { applyMetadata, MetadataInput } from '../../http/metadata.js'
 import { notAuthorized } from '../../http/permissions.js'
 import { accept, actorOf } from '../../jobs/routes.js'
+import { DeleteOrganizationParams, deleteOrganization } from './delete-organization.js'
 import { presentOrganization } from './presenter.js'
 
 const CreateOrganization = z.strictObject({
@@ -60,8 +61,7 @@ export function organizationRoutes(app: FastifyInstance, context: Context): void
   })
 
   app.post('/v3/organizations', { config: { permission: 'authenticated' } }, async (request, reply) => {
-    const flag = await db.featureFlag.findUnique({ where: { name: 'user_org_creation' } })
-    if (!request.access.isAdmin && !flag?.enabled) throw notAuthorized()
+    if (!request.access.isAdmin && !(await isFeatureEnabled(db, 'user_org_creation'))) throw notAuthorized()
     const input = parseBody(CreateOrganization, request.body)
     const guid = randomUUID()
     const quota = await db.organizationQuota.findFirstOrThrow({ where: { isDefault: true } })
@@ -123,6 +123,9 @@ export function organizationRoutes(app: FastifyInstance, context: Context): void
     }
   })
 
+  context.jobs.register('organization.delete', DeleteOrganizationParams, (job) =>
+    deleteOrganization(context, job.params.guid, job),
+  )
   app.delete<ByGuid>('/v3/organizations/:guid', { config: { permission: 'admin' } }, async (request, reply) => {
     const organization = await find(request.params.guid)
     await request.access.requireInOrganization('org.read', organization, 'Organization not found')
@@ -138,4 +141,3 @@ export function organizationRoutes(app: FastifyInstance, context: Context): void
 
 const nameTaken = (error: unknown, name: string): unknown =>
   isUniqueViolation(error) ? unprocessable(`Organization '${name}' already exists.`) : error
-export const organizationNotFound = (): CfError => notFound('Organization')
