@@ -33,7 +33,7 @@ const RouterEnv = PlatformEnv.extend({
   /** How long health answers 503 while new connections are still served, so that a load balancer in front looks elsewhere. */
   BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS: z.coerce.number().min(0).max(600).default(0),
   /** How long requests under way may take once the listeners are closed. */
-  BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS: z.coerce.number().min(0).max(3600).default(8),
+  BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS: z.coerce.number().min(0).max(3600).default(6),
 })
 
 /** What the router runs by; the same for its holder and its workers. */
@@ -90,7 +90,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
     paths: {
       data: absolute(home.router),
       run: resolve(home.run, 'router'),
-      logFile: resolve(home.roleLogs, 'router.log'),
+      logFile: resolve(home.roleLogs, 'router-workers.log'),
     },
   }
 }

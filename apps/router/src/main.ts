@@ -87,6 +87,9 @@ function keepIdentity(env: NodeJS.ProcessEnv, config: RouterConfig, log: Logger)
   }
 }
 
+/** `EX_CONFIG` of sysexits: starting again is in vain until someone changes the configuration. */
+const EXIT_MISCONFIGURED = 78
+
 async function runAsProgram(): Promise<void> {
   try {
     const router = await startRouter(process.env)
@@ -98,7 +101,7 @@ async function runAsProgram(): Promise<void> {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     process.stderr.write(`${error.message}\n`)
-    process.exit(1)
+    process.exit(EXIT_MISCONFIGURED)
   }
 }
 

@@ -77,7 +77,7 @@ describe('the processes of the router', () => {
     await stop(holder)
     expect(Date.now() - startedAt).toBeLessThan(10_000)
     expect(leftovers()).toEqual([])
-    expect(await request().catch((error: NodeJS.ErrnoException) => error.code)).toBe('ECONNREFUSED')
+    expect(await request().catch((error: unknown) => (error as NodeJS.ErrnoException).code)).toBe('ECONNREFUSED')
   })
 
   it('lose nothing but what a killed worker had open, and replace it', async () => {
@@ -128,6 +128,24 @@ describe('the processes of the router', () => {
     expect(failures.length).toBeLessThanOrEqual(load.parallel)
   })
 
+  it('serve the routes they know when the scheduler is gone and every process was killed', async () => {
+    const holder = await start()
+    await eventually(() => expect(readFileSync(join(home, 'router/table.json'), 'utf8')).toContain('app.test'))
+    const load = constantLoad({ keepAlive: false })
+    await scheduler.close()
+    await delay(300)
+    const { served, failures } = await load.stop()
+    expect(served).toBeGreaterThan(20)
+    expect(failures).toEqual([])
+    holder.kill('SIGKILL')
+    for (const pid of leftovers()) process.kill(pid, 'SIGKILL')
+    await eventually(() => expect(leftovers()).toEqual([]))
+    await start()
+    expect(await request()).toBe(200)
+    await scheduler.listen(Number(new URL(env['BLOOMERY_SCHEDULER_URL'] ?? '').port))
+    await eventually(() => expect(scheduler.followers).toEqual(['w0', 'w1']))
+  })
+
   it('take over from a holder that still runs', async () => {
     const first = await start()
     const before = await workers()
@@ -166,7 +184,7 @@ describe('the processes of the router', () => {
     holder.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
     await exited(holder)
     await new Promise((resolve) => squatter.close(resolve))
-    expect(holder.exitCode).toBe(1)
+    expect(holder.exitCode).toBe(78)
     expect(text).toContain(`Port ${httpPort} on 127.0.0.1 is taken by node (process ${process.pid})`)
     expect(text).toContain('BLOOMERY_HTTP_PORT')
   })

@@ -1,5 +1,13 @@
 import { connect } from 'node:net'
-import { createServer, request, type IncomingMessage, type RequestListener, type RequestOptions, type Server } from 'node:http'
+import {
+  createServer,
+  request,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type RequestListener,
+  type RequestOptions,
+  type Server,
+} from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { LogLine } from '@bloomery/contracts'
 import { silentLogger } from '@bloomery/telemetry'
@@ -33,7 +41,9 @@ export async function startPlane(
   const lines: LogLine[] = []
   const record = recordExchange({
     sender: () => ({
-      send: (envelope) => void (envelope.kind === 'log' && lines.push(envelope)),
+      send: (envelope) => {
+        if (envelope.kind === 'log') lines.push(envelope)
+      },
       nextTimestamp: () => String(lines.length),
     }),
   })
@@ -92,7 +102,11 @@ export interface Reply {
 }
 
 /** One request, one connection unless an agent is given. */
-export function send(port: number, host: string, options: RequestOptions & { body?: string | Buffer } = {}): Promise<Reply> {
+export function send(
+  port: number,
+  host: string,
+  options: Omit<RequestOptions, 'headers'> & { headers?: OutgoingHttpHeaders; body?: string | Buffer } = {},
+): Promise<Reply> {
   const { body, headers, ...rest } = options
   return new Promise((resolve, reject) => {
     const call = request({ host: '127.0.0.1', port, agent: false, ...rest, headers: { host, ...headers } }, (response) => {
