@@ -1,1 +1,52 @@
-export {}
+export { ApiError, ClientError, type ClientErrorKind } from './errors.js'
+export { Http, type HttpAnswer, type HttpRequest, type Method } from './http.js'
+export { type Credentials, discover, Endpoints, requestTokens, Session, Tokens } from './session.js'
+export { CloudClient, type QueryValues, type RequestOptions } from './cloud-client.js'
+export { openClient } from './open-client.js'
+export { configPath, readConfig, StoredConfig, writeConfig } from './config-file.js'
+export { type Changing, pollUntil, type Waiting } from './polling.js'
+export {
+  findManifest,
+  type Manifest,
+  type ManifestApp,
+  type ManifestFlags,
+  type ManifestProcess,
+  mergeFlags,
+  parseManifest,
+  readManifest,
+  renderManifest,
+} from './manifest.js'
+export { interpolate, readVariables, type Variables } from './manifest-variables.js'
+export { listSource, sha1OfFile, type SourceEntry } from './source-files.js'
+export { type MatchedResource, uploadPackage, type UploadReport } from './package-upload.js'
+export { type LogEntry, newestLogTime, recentLogs, tailLogs, type TailOptions } from './logs.js'
+export { formatSize, parseMegabytes, parseSize } from './sizes.js'
+export {
+  currentOrNewDroplet,
+  deploy,
+  type DeploymentOptions,
+  processesOf,
+  setCurrentDroplet,
+  stagePackage,
+  type StageOptions,
+  statsOf,
+  waitUntilStarted,
+} from './start-app.js'
+export { applyManifest, push, type PushEvent, type PushOptions } from './push.js'
+export type {
+  App,
+  AppEnvironment,
+  AuditEvent,
+  Build,
+  Deployment,
+  Domain,
+  Droplet,
+  InstanceStats,
+  Job,
+  Organization,
+  Package,
+  Process,
+  Relationship,
+  Route,
+  Space,
+} from './resources.js'
