@@ -30,9 +30,9 @@ async function hold(name: string, start: string): Promise<void> {
   const home = homePaths(process.env['BLOOMERY_HOME'] ?? '')
   const env = { ...process.env, ...nodeEnvironment(name, home, process.env['BLOOMERY_JOIN_URL'] ?? '') }
   const program = new URL(join('..', '..', name, 'dist', 'main.js'), import.meta.url)
-  const module = (await import(program.href)) as RoleModule
   for (let pause = 200; !stopping.signal.aborted; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
     try {
+      const module = (await import(program.href)) as RoleModule
       const role = await module[start]?.(env)
       if (!role) throw new Error(`${program.pathname} exports no ${start}`)
       running.set(name, role)
