@@ -39,11 +39,11 @@ function isInstalled() {
   if (!installed) return false
   const wanted = readJson(join(root, 'package-lock.json')).packages
   return Object.entries(wanted).every(
-    ([path, { version, optional, link, peer }]) =>
+    ([path, { version, optional, link, peer, resolved }]) =>
       !path.startsWith('node_modules/') ||
       optional ||
       peer ||
-      (link ? existsSync(join(root, path)) : installed[path]?.version === version),
+      (link ? existsSync(join(root, path)) || !existsSync(join(root, resolved)) : installed[path]?.version === version),
   )
 }
 

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readlinkSync,
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import pg from 'pg'
 import { binaryFolder, readZipMember, redisBinary } from './redis-binary.js'
@@ -21,6 +22,10 @@ afterEach(async () => {
   rmSync(home, { recursive: true, force: true })
   rmSync(join(ROOT_STORAGE, options.installationId), { recursive: true, force: true })
 })
+/** A signal is delivered a moment after it was sent. */
+const ended = async ({ identity }: EmbeddedServer): Promise<void> => {
+  for (const end = Date.now() + 5_000; Date.now() < end && isAlive(identity);) await delay(10)
+}
 const keep = async (starting: Promise<EmbeddedServer>): Promise<EmbeddedServer> => {
   const server = await starting
   servers.push(server)
@@ -54,6 +59,7 @@ describe('embedded Postgres', () => {
     const first = await keep(startPostgres(options))
     await query(first.url, 'CREATE TABLE t AS SELECT 1 AS one')
     process.kill(first.identity.pid, 'SIGKILL')
+    await ended(first)
     const second = await keep(startPostgres(options))
     expect(second.adopted).toBe(false)
     expect(await query(second.url, 'SELECT one FROM t')).toEqual([{ one: 1 }])
