@@ -1,8 +1,8 @@
 import type { InstanceMetrics } from '@bloomery/contracts'
 import type { Logger } from '@bloomery/telemetry'
-import type { Dispatcher } from 'undici'
+import { InternalCaller } from './internal-caller.js'
 import type { LogSpool, SpooledBatch } from './log-spool.js'
-import { dialRole, type IdentitySource } from './mutual-tls.js'
+import type { IdentitySource } from './mutual-tls.js'
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 2_000
@@ -20,7 +20,7 @@ interface LogDeliveryOptions {
 
 /** Empties a spool into the log store: one batch at a time, in order, again until it is acknowledged. */
 export class LogDelivery {
-  private dispatcher: Dispatcher | undefined
+  private caller: InternalCaller | undefined
   private running: Promise<void> | undefined
   private stopped = false
   /** Something came since the last look. */
@@ -75,9 +75,8 @@ export class LogDelivery {
   async close(): Promise<void> {
     this.stopped = true
     this.interruptPause()
-    const dispatcher = this.dispatcher
-    this.dispatcher = undefined
-    await dispatcher?.destroy()
+    this.caller?.destroy()
+    this.caller = undefined
     await this.running
     await this.spoolQueue
   }
@@ -118,25 +117,18 @@ export class LogDelivery {
   }
 
   private async post(body: Buffer): Promise<void> {
-    this.dispatcher ??= dialRole('logs', this.options.identity)
-    const answer = await this.dispatcher.request({
-      origin: this.options.logsUrl,
-      path: '/v1/ingest',
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body,
-    })
-    const text = await answer.body.text()
-    if (answer.statusCode < 300) return
-    if (answer.statusCode === 400 || answer.statusCode === 413 || answer.statusCode === 422) {
+    this.caller ??= new InternalCaller(this.options.logsUrl, 'logs', this.options.identity)
+    const { status, text } = await this.caller.post('/v1/ingest', body)
+    if (status < 300) return
+    if (status === 400 || status === 413 || status === 422) {
       // It would be refused for ever and hold up everything behind it.
       this.options.logger.error(
-        { status: answer.statusCode, answer: text.slice(0, 500) },
+        { status, answer: text.slice(0, 500) },
         'the log store refused a batch, its lines are lost',
       )
       return
     }
-    throw new Error(`the log store answered ${answer.statusCode}: ${text.slice(0, 200)}`)
+    throw new Error(`the log store answered ${status}: ${text.slice(0, 200)}`)
   }
 
   private noteAcknowledged(sequence: number): void {
@@ -153,8 +145,8 @@ export class LogDelivery {
     if (!this.away) this.options.logger.warn({ err: error }, 'the log store is out of reach, lines wait in the spool')
     this.away = true
     // The next attempt dials anew, with the certificate of that moment.
-    void this.dispatcher?.destroy()
-    this.dispatcher = undefined
+    this.caller?.destroy()
+    this.caller = undefined
   }
 
   private noteBack(): void {

@@ -12,6 +12,9 @@ if (!existsSync('src/main.ts')) {
 const entryPoints = readdirSync('src')
   .filter((name) => name === 'main.ts' || name.endsWith('.entry.ts'))
   .map((name) => `src/${name}`)
+// "bloomery": { "bundle": ["zod"] } in package.json takes a package in: without its unused parts a process needs less memory.
+// Not for roles that share a process: each would bring a copy of its own.
+const inside = new Set(pkg.bloomery?.bundle ?? [])
 await build({
   entryPoints,
   outdir: 'dist',
@@ -26,8 +29,15 @@ await build({
   plugins: [
     {
       name: 'npm-stays-outside',
-      setup: ({ onResolve }) => {
-        onResolve({ filter: /^[^./]/ }, ({ path }) => (path.startsWith('@bloomery/') ? undefined : { path, external: true }))
+      setup: ({ onLoad, onResolve }) => {
+        onResolve({ filter: /^[^./]/ }, ({ path }) =>
+          path.startsWith('@bloomery/') || inside.has(path) ? undefined : { path, external: true },
+        )
+        // Messages are in English; the other forty languages are 3 MB of heap.
+        onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, ({ path }) => ({
+          contents: 'export { default as en } from "./en.js"',
+          resolveDir: dirname(path),
+        }))
       },
     },
   ],
