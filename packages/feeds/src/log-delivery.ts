@@ -122,10 +122,7 @@ export class LogDelivery {
     if (status < 300) return
     if (status === 400 || status === 413 || status === 422) {
       // It would be refused for ever and hold up everything behind it.
-      this.options.logger.error(
-        { status, answer: text.slice(0, 500) },
-        'the log store refused a batch, its lines are lost',
-      )
+      this.options.logger.error({ status, answer: text.slice(0, 500) }, 'the log store refused a batch, its lines are lost')
       return
     }
     throw new Error(`the log store answered ${status}: ${text.slice(0, 200)}`)

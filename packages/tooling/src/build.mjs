@@ -2,6 +2,7 @@
 // Bundles an app: its own sources and the workspace's packages into dist/*.js; what npm installed stays outside.
 import { build } from 'esbuild'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 
 const pkg = JSON.parse(readFileSync('package.json', 'utf8'))
 if (!existsSync('src/main.ts')) {
