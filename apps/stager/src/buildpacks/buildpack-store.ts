@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
+import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { extractZip } from '@bloomery/archives'
+import type { Blobstore } from '@bloomery/blobstore'
+import type { BuildpackRecord } from '../builds/build-record.js'
+
+/** A buildpack is made by people whom the operator trusts; bounds against a broken archive. Cached ones carry their runtimes. */
+const LIMITS = { maxEntries: 200_000, maxBytes: 8 * 1024 ** 3, maxRatio: 500 }
+const UNUSED_MS = 7 * 24 * 3_600_000
+
+/**
+ * Unpacked buildpacks, one read-only folder each, named by content. Copies lie below the stager's own folder because the engine must be
+ * able to mount them, wherever the product itself lies.
+ */
+export class BuildpackStore {
+  readonly #making = new Map<string, Promise<string>>()
+  constructor(
+    private readonly folder: string,
+    /** The product's own buildpacks. */
+    private readonly systemFolder: string,
+    private readonly blobstore: Blobstore,
+  ) {}
+
+  /** The folder to mount. */
+  async prepare(record: BuildpackRecord): Promise<string> {
+    if (record.system && record.blobKey === null) return this.prepareSystem(systemFolderName(record))
+    const { blobKey, sha256 } = record
+    if (blobKey === null || sha256 === null)
+      throw new Error(`The buildpack ${record.name} has no bits; upload them (cf update-buildpack)`)
+    return this.#once(`uploaded-${sha256}`, async (target) => {
+      const archive = `${target}.zip`
+      try {
+        await pipeline((await this.blobstore.get(blobKey)).body, createWriteStream(archive))
+        await extractZip(archive, target, LIMITS)
+      } finally {
+        await rm(archive, { force: true })
+      }
+    })
+  }
+
+  /** A folder of files that are part of the product (a system buildpack, the lifecycle), with what is shared put beside them. */
+  async prepareSystem(name: string): Promise<string> {
+    const source = join(this.systemFolder, name)
+    const shared = join(this.systemFolder, 'shared', 'lib')
+    const digest = await contentDigest([source, shared])
+    return this.#once(`${name}-${digest}`, async (target) => {
+      await cp(source, target, { recursive: true })
+      await cp(shared, join(target, 'lib'), { recursive: true })
+    })
+  }
+
+  async prepareFolder(name: string, source: string): Promise<string> {
+    const digest = await contentDigest([source])
+    return this.#once(`${name}-${digest}`, (target) => cp(source, target, { recursive: true }))
+  }
+
+  /** Of a system buildpack, for what its scripts ask of the platform. */
+  manifestPath(name: string): string {
+    return join(this.systemFolder, name, 'manifest.yml')
+  }
+
+  /** Removes what no staging has used for a week. */
+  async evict(): Promise<void> {
+    for (const name of await readdir(this.folder).catch(() => [])) {
+      const path = join(this.folder, name)
+      const { mtimeMs } = await stat(path)
+      if (Date.now() - mtimeMs > UNUSED_MS) await rm(path, { recursive: true, force: true })
+    }
+  }
+
+  #once(name: string, make: (target: string) => Promise<void>): Promise<string> {
+    const path = join(this.folder, name)
+    const running = this.#making.get(name)
+    if (running) return running
+    const making = (async () => {
+      const now = new Date()
+      const present = await utimes(path, now, now).then(
+        () => true,
+        () => false,
+      )
+      if (present) return path
+      const target = join(this.folder, `.new-${name}-${process.pid}`)
+      await mkdir(this.folder, { recursive: true, mode: 0o755 })
+      await rm(target, { recursive: true, force: true })
+      try {
+        await make(target)
+        await chmod(target, 0o755)
+        await rename(target, path).catch(async (error: unknown) => {
+          // Another stager on this folder was faster.
+          if (!(await isThere(path))) throw error
+        })
+        return path
+      } finally {
+        await rm(target, { recursive: true, force: true })
+      }
+    })().finally(() => this.#making.delete(name))
+    this.#making.set(name, making)
+    return making
+  }
+}
+
+const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )
+
+/** `nodejs_buildpack-v1.0.0.zip` → `nodejs`: the folder, whatever an operator has renamed the buildpack to. */
+export function systemFolderName({ filename, name }: Pick<BuildpackRecord, 'filename' | 'name'>): string {
+  return (filename ?? name).replace(/_buildpack(-.*)?$/, '').replace(/[^A-Za-z0-9_-]/g, '')
+}
+
+async function contentDigest(folders: readonly string[]): Promise<string> {
+  const hash = createHash('sha256')
+  for (const folder of folders) {
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+    const paths = entries
+      .filter((entry) => entry.isFile() && !entry.name.endsWith('.pyc'))
+      .map((entry) => join(entry.parentPath, entry.name))
+      .sort()
+    for (const path of paths) {
+      const { mode } = await stat(path)
+      hash
+        .update(`${path.slice(folder.length)}\0${mode.toString(8)}\0`)
+        .update(await readFile(path))
+        .update('\0')
+    }
+  }
+  return hash.digest('hex').slice(0, 16)
+}

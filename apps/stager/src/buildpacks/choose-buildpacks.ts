@@ -1,0 +1,47 @@
+import type { BuildpackRecord } from '../builds/build-record.js'
+import { stagingError, StagingFailure } from '../staging/failure.js'
+import { withoutUserinfo } from '../staging/staging-result.js'
+
+export type ChosenBuildpack =
+  | { readonly kind: 'kept'; readonly key: string; readonly record: BuildpackRecord }
+  | { readonly kind: 'address'; readonly key: string; readonly url: string }
+
+/** Whether a name is an address: anything with a scheme. */
+export const isAddress = (name: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(name)
+
+/**
+ * Which buildpacks stage a build. Named ones are taken in their order and not asked; with none named, every enabled one of the stack is
+ * asked in its place. `kept`: those of the build's stack and of none, by position.
+ */
+export function chooseBuildpacks(
+  named: readonly string[],
+  kept: readonly BuildpackRecord[],
+  stack: string,
+): { readonly skipDetect: boolean; readonly buildpacks: readonly ChosenBuildpack[] } {
+  const usable = kept.filter(({ state }) => state === 'READY')
+  if (named.length === 0) {
+    const asked = usable.filter(({ enabled }) => enabled)
+    if (asked.length === 0)
+      throw new StagingFailure(
+        'NoAppDetectedError',
+        'An app was not successfully detected by any available buildpack',
+        `No buildpack is enabled for the stack ${stack}; see cf buildpacks.`,
+      )
+    return { skipDetect: false, buildpacks: asked.map((record) => ({ kind: 'kept', key: record.name, record })) }
+  }
+  return { skipDetect: true, buildpacks: named.map((name) => chooseNamed(name, usable, stack)) }
+}
+
+function chooseNamed(name: string, usable: readonly BuildpackRecord[], stack: string): ChosenBuildpack {
+  if (isAddress(name)) return { kind: 'address', key: name, url: name }
+  const found = usable
+    .filter((record) => record.name === name)
+    .sort((a, b) => Number(b.stack === stack) - Number(a.stack === stack))[0]
+  if (!found)
+    throw stagingError(
+      `the buildpack '${withoutUserinfo(name)}' does not exist for the stack ${stack} or has no bits`,
+      'Name one that cf buildpacks lists, or an address of a git repository or zip file.',
+    )
+  if (!found.enabled) throw stagingError(`the buildpack '${name}' is disabled`, 'Name another, or have the operator enable it.')
+  return { kind: 'kept', key: name, record: found }
+}

@@ -1,0 +1,95 @@
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import {
+  apiHosts,
+  BlobstoreEnv,
+  DatabaseEnv,
+  EngineEnv,
+  Flag,
+  homePaths,
+  KeyringEnv,
+  LogsUrlEnv,
+  NodeEnv,
+  parseEnvironment,
+  PlatformEnv,
+  RedisEnv,
+} from '@bloomery/config'
+import { z } from 'zod'
+
+const StagerEnv = z.object({
+  ...PlatformEnv.shape,
+  ...DatabaseEnv.shape,
+  ...RedisEnv.shape,
+  ...BlobstoreEnv.shape,
+  ...KeyringEnv.shape,
+  ...NodeEnv.shape,
+  ...LogsUrlEnv.shape,
+  ...EngineEnv.shape,
+  BLOOMERY_BUILDPACKS_DIR: z.string().optional().describe("Folder of the system buildpacks; the product's own by default"),
+  BLOOMERY_CELL_DROPLETS: z
+    .string()
+    .optional()
+    .describe('Droplet cache of the cell on this machine; by default the one below BLOOMERY_HOME, where there is one'),
+  BLOOMERY_STAGER_CONCURRENCY: z.coerce.number().int().positive().default(2).describe('Builds at the same time'),
+  BLOOMERY_STAGING_TIMEOUT_SECONDS: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(900)
+    .describe('A build that takes longer is ended'),
+  BLOOMERY_TRUST_HOST_CERTIFICATES: Flag.default(true).describe('Whether staging trusts the authorities that the machine trusts'),
+  BLOOMERY_PROCESS_UNCONFINED: Flag.default(false).describe('Lets the process engine stage apps without any confinement'),
+  HTTP_PROXY: z.string().optional(),
+  HTTPS_PROXY: z.string().optional(),
+  NO_PROXY: z.string().optional(),
+})
+
+/** Everything the stager was told, once. */
+export type StagerConfig = ReturnType<typeof loadStagerConfig>
+
+// From src/ and from dist/ alike.
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+
+export function loadStagerConfig(source: NodeJS.ProcessEnv) {
+  const env = parseEnvironment(StagerEnv, source)
+  const home = resolve(env.BLOOMERY_HOME)
+  const paths = homePaths(home)
+  const folder = paths.stager
+  const cellDroplets = resolve(env.BLOOMERY_CELL_DROPLETS ?? join(paths.cell, 'droplets'))
+  return {
+    nodeId: env.BLOOMERY_NODE_ID,
+    folder,
+    databaseUrl: env.DATABASE_URL,
+    redisUrl: env.REDIS_URL,
+    blobstore: { url: env.BLOBSTORE_URL, blobsUrl: env.BLOOMERY_BLOBS_URL },
+    keyringFile: env.BLOOMERY_KEYRING_FILE,
+    logsUrl: env.BLOOMERY_LOGS_URL,
+    concurrency: env.BLOOMERY_STAGER_CONCURRENCY,
+    stagingTimeoutMs: env.BLOOMERY_STAGING_TIMEOUT_SECONDS * 1000,
+    lifecycleFolder: here('../lifecycle'),
+    buildpacksFolder: env.BLOOMERY_BUILDPACKS_DIR ? resolve(env.BLOOMERY_BUILDPACKS_DIR) : here('../../../buildpacks'),
+    /** Asked at each hand-over: the cell may come later than the stager. */
+    cellDroplets: () => (env.BLOOMERY_CELL_DROPLETS !== undefined || existsSync(paths.cell) ? cellDroplets : undefined),
+    proxies: { http_proxy: env.HTTP_PROXY, https_proxy: env.HTTPS_PROXY, no_proxy: env.NO_PROXY },
+    node: { dir: env.BLOOMERY_NODE_DIR, joinUrl: env.BLOOMERY_JOIN_URL },
+    image: env.BLOOMERY_STACK_IMAGE,
+    engine: {
+      kind: env.BLOOMERY_ENGINE,
+      installationId: env.BLOOMERY_INSTALLATION_ID,
+      image: env.BLOOMERY_STACK_IMAGE,
+      folder: join(folder, 'containers'),
+      host: env.DOCKER_HOST,
+      hostAddress: '127.0.0.1',
+      // What a build writes lies in the stager's own folders, which it measures.
+      disk: 'measured' as const,
+      trustHostCertificates: env.BLOOMERY_TRUST_HOST_CERTIFICATES,
+      allowUnconfined: env.BLOOMERY_PROCESS_UNCONFINED,
+      platform: {
+        bind: env.BLOOMERY_BIND,
+        ports: [env.BLOOMERY_HTTP_PORT, env.BLOOMERY_HTTPS_PORT, env.BLOOMERY_SSH_PORT].filter((port) => port > 0),
+        hosts: apiHosts(env).filter((host) => host.includes('.') && !/^[\d.]+$/.test(host)),
+      },
+    },
+  }
+}

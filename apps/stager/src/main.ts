@@ -1,0 +1,112 @@
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { openBlobstore } from '@bloomery/blobstore'
+import { ConfigError } from '@bloomery/config'
+import { createEngine } from '@bloomery/containers'
+import { createPool } from '@bloomery/database/sql'
+import { createLogSender } from '@bloomery/feeds'
+import { ensureNodeIdentity, keepIdentityFresh, nodeIdentityOptions, PkiError } from '@bloomery/pki'
+import { consumeStaging, Nudges } from '@bloomery/queues'
+import { KeyringError, loadKeyring } from '@bloomery/secrets'
+import { createLogger } from '@bloomery/telemetry'
+import { BuildpackStore } from './buildpacks/buildpack-store.js'
+import { Builds } from './builds/builds.js'
+import { type ClientSettings, readClientSettings } from './client-settings.js'
+import { loadStagerConfig } from './config.js'
+import { NpmPackages } from './runtimes/npm-packages.js'
+import { RuntimeStore } from './runtimes/runtime-store.js'
+import { holderName, Stager } from './stager.js'
+import { AppCaches } from './staging/app-cache.js'
+
+/** Starts this machine's stager. */
+export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Promise<void> }> {
+  const config = loadStagerConfig(env)
+  const logger = createLogger('stager')
+  const keyring = loadKeyring(config.keyringFile)
+  const joining = nodeIdentityOptions('stager', env)
+  let identity = await ensureNodeIdentity({
+    ...joining,
+    onWaiting: (reason) => logger.info({ reason }, 'waiting for a certificate'),
+  })
+  const renewal = joining.joinUrl
+    ? keepIdentityFresh({
+        identity,
+        dir: joining.dir,
+        url: joining.joinUrl,
+        onRenewed: (renewed) => (identity = renewed),
+        onFailed: (error) => logger.warn({ err: error }, 'the certificate could not be renewed yet'),
+      })
+    : undefined
+  const pool = createPool(config.databaseUrl, { max: 4, applicationName: 'bloomery-stager' })
+  const blobstore = await openBlobstore(config.blobstore.url, {
+    blobsUrl: config.blobstore.blobsUrl,
+    signingKey: keyring.derive('blob-addresses'),
+  })
+  const sender = createLogSender({
+    logsUrl: config.logsUrl,
+    identity: () => identity,
+    sender: `stager:${identity.nodeId}`,
+    spoolDir: join(config.folder, 'spool'),
+    logger,
+  })
+  const engine = createEngine({ ...config.engine, logger })
+  const nudges = new Nudges(config.redisUrl)
+  const runtimesFolder = join(config.folder, 'runtimes')
+  let settings: Promise<ClientSettings> | undefined
+  const stager = new Stager({
+    builds: new Builds(pool, holderName(config.nodeId)),
+    engine,
+    blobstore,
+    keyring,
+    buildpacks: new BuildpackStore(join(config.folder, 'buildpacks'), config.buildpacksFolder, blobstore),
+    runtimes: new RuntimeStore(runtimesFolder, new NpmPackages(join(config.folder, 'versions')), process.arch),
+    caches: new AppCaches(join(config.folder, 'caches'), blobstore),
+    clientSettings: () => (settings ??= readClientSettings(config.proxies, logger)),
+    nodeId: config.nodeId,
+    image: config.image,
+    lifecycleFolder: config.lifecycleFolder,
+    workFolder: join(config.folder, 'builds'),
+    cellDroplets: config.cellDroplets,
+    stagingTimeoutMs: config.stagingTimeoutMs,
+    logger,
+    sender,
+    nudge: (nudge) => nudges.send(nudge),
+    concurrency: config.concurrency,
+  })
+  stager.start()
+  const unlisten = nudges.listen((nudge) => {
+    if (nudge.topic === 'stager') stager.lookAgain()
+  })
+  const consumer = consumeStaging(config.redisUrl, config.concurrency, ({ buildGuid }) => stager.offer(buildGuid))
+  return {
+    close: async () => {
+      unlisten()
+      renewal?.close()
+      await stager.close()
+      // Redis may be away; what it holds is in the rows as well.
+      await Promise.race([consumer.close(), new Promise((resolve) => setTimeout(resolve, 1_000).unref())])
+      await Promise.race([nudges.close(), new Promise((resolve) => setTimeout(resolve, 1_000).unref())])
+      await engine.close()
+      await sender.close()
+      await pool.end()
+    },
+  }
+}
+
+async function runAsProgram(): Promise<void> {
+  const stager = await startStager(process.env)
+  let closing = false
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => {
+      if (closing) return
+      closing = true
+      void stager.close().then(() => process.exit(0))
+    })
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
+  runAsProgram().catch((error: unknown) => {
+    const known = error instanceof ConfigError || error instanceof PkiError || error instanceof KeyringError
+    console.error(known ? error.message : error)
+    process.exit(1)
+  })

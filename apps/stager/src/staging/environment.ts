@@ -1,0 +1,30 @@
+import type { ClaimedBuild } from '../builds/build-record.js'
+
+/**
+ * What buildpacks see. Later wins: the machine's client settings (registries, proxies), what the API froze (staging group, the app's
+ * variables, VCAP_*), and what the platform itself sets.
+ */
+export function stagingEnvironment(
+  build: Pick<ClaimedBuild, 'stack' | 'memoryMb'>,
+  frozen: Readonly<Record<string, string>>,
+  clientSettings: Readonly<Record<string, string>>,
+  hostAddress: string,
+): Record<string, string> {
+  return {
+    ...clientSettings,
+    LANG: 'en_US.UTF-8',
+    VCAP_SERVICES: '{}',
+    ...frozen,
+    CF_STACK: build.stack,
+    CF_INSTANCE_ADDR: '',
+    CF_INSTANCE_IP: hostAddress,
+    CF_INSTANCE_INTERNAL_IP: hostAddress,
+    CF_INSTANCE_PORT: '',
+    CF_INSTANCE_PORTS: '[]',
+    CF_SYSTEM_CERT_PATH: '/etc/cf-system-certificates',
+    HOME: '/home/vcap',
+    MEMORY_LIMIT: frozen['MEMORY_LIMIT'] ?? `${build.memoryMb}m`,
+    PATH: frozen['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    USER: 'vcap',
+  }
+}

@@ -1,0 +1,107 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { type ContainerEngine, type ContainerSpec, EngineError } from '@bloomery/containers'
+import type { StagingEnd } from './failure.js'
+import type { StagingLog } from './staging-log.js'
+import type { Workspace } from './workspace.js'
+
+const WATCH_MS = 1_000
+/** Looking at every file costs time; between two looks the file system's own figure must have moved. */
+const LOOK_EVERY_MS = 5_000
+const MACHINE_RESERVE_BYTES = 100 * 1024 ** 2
+const OUTPUT_GRACE_MS = 10_000
+
+export interface RunOptions {
+  readonly engine: ContainerEngine
+  readonly spec: ContainerSpec
+  readonly workspace: Workspace
+  readonly log: StagingLog
+  readonly timeoutMs: number
+  readonly diskMb: number
+  /** Ends the container at once. */
+  readonly signal: AbortSignal
+}
+
+/** Runs a staging container to its end, with all its output in the log. Rejects with the signal's reason when told to stop. */
+export async function runContainer(options: RunOptions): Promise<StagingEnd> {
+  const { engine, spec, log, signal } = options
+  const { name } = spec
+  await engine.create(spec)
+  signal.throwIfAborted()
+  await engine.start(name)
+  const over = new AbortController()
+  const outputDone = new AbortController()
+  let endedFor: StagingEnd['endedFor']
+  const end = (reason: NonNullable<StagingEnd['endedFor']>): void => {
+    endedFor ??= reason
+    void engine.kill(name, 'SIGKILL').catch(() => undefined)
+  }
+  const stop = (): void => void engine.kill(name, 'SIGKILL').catch(() => undefined)
+  signal.addEventListener('abort', stop, { once: true })
+  if (signal.aborted) stop()
+  const timer = setTimeout(() => end('time'), options.timeoutMs)
+  const watching = watchDisk(options, end, over.signal)
+  const following = log.follow(engine, name, outputDone.signal)
+  try {
+    const status = await waitFor(engine, name, signal)
+    over.abort()
+    await Promise.race([following, delay(OUTPUT_GRACE_MS)])
+    signal.throwIfAborted()
+    return {
+      exitCode: status.exitCode,
+      outOfMemory: status.outOfMemory,
+      lastLines: log.lastLines,
+      ...(endedFor && { endedFor }),
+    }
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', stop)
+    over.abort()
+    outputDone.abort()
+    await Promise.allSettled([watching, following])
+  }
+}
+
+/** A killed container ends by itself; only an engine that is away as well makes us leave without having seen it. */
+async function waitFor(
+  engine: ContainerEngine,
+  name: string,
+  signal: AbortSignal,
+): Promise<Awaited<ReturnType<ContainerEngine['wait']>>> {
+  const gone = new AbortController()
+  const leave = (): void => void setTimeout(() => gone.abort(signal.reason), 5_000).unref()
+  signal.addEventListener('abort', leave, { once: true })
+  try {
+    return await engine.wait(name, gone.signal)
+  } finally {
+    signal.removeEventListener('abort', leave)
+  }
+}
+
+async function watchDisk(
+  { workspace, diskMb }: RunOptions,
+  end: (reason: 'disk' | 'machine-disk') => void,
+  over: AbortSignal,
+): Promise<void> {
+  const limit = diskMb * 1024 ** 2
+  const freeBefore = await workspace.freeBytes()
+  let lookedAt = Date.now()
+  while (!over.aborted) {
+    await delay(WATCH_MS, undefined, { signal: over }).catch(() => undefined)
+    if (over.aborted) return
+    const free = await workspace.freeBytes().catch(() => freeBefore)
+    if (free < MACHINE_RESERVE_BYTES) return end('machine-disk')
+    if (freeBefore - free < limit / 2 && Date.now() - lookedAt < LOOK_EVERY_MS) continue
+    lookedAt = Date.now()
+    if ((await workspace.usedBytes().catch(() => 0)) > limit) return end('disk')
+  }
+}
+
+/** Removes what earlier tries of a build left on this engine. */
+export async function removeContainers(
+  engine: ContainerEngine,
+  belongs: (labels: Readonly<Record<string, string>>) => boolean,
+): Promise<void> {
+  for (const { name, labels } of await engine.list('staging')) if (belongs(labels)) await engine.remove(name)
+}
+
+export const isAway = (error: unknown): boolean => error instanceof EngineError && error.kind === 'unavailable'

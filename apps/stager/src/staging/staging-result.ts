@@ -1,0 +1,48 @@
+import { z } from 'zod'
+import type { StagedDroplet } from '../builds/build-record.js'
+import { readUntrusted } from './untrusted-file.js'
+
+const MAX_RESULT_BYTES = 4 * 1024 * 1024
+const text = z.string().max(100_000)
+
+/** What the builder writes. It ran among the app's own programs, so nothing in it is taken on trust. */
+const StagingResult = z.object({
+  process_types: z.record(z.string().max(255), text),
+  lifecycle_metadata: z.object({
+    buildpacks: z.array(
+      z.object({
+        key: text,
+        name: text.default(''),
+        version: text.optional(),
+        output_metadata: text.optional(),
+      }),
+    ),
+  }),
+  droplet: z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/), size: z.number().int().nonnegative() }).optional(),
+})
+export type StagingResult = z.infer<typeof StagingResult>
+
+export async function readStagingResult(path: string): Promise<StagingResult | undefined> {
+  const content = await readUntrusted(path, MAX_RESULT_BYTES)
+  if (content === undefined) return undefined
+  try {
+    return StagingResult.parse(JSON.parse(content))
+  } catch {
+    return undefined // the caller says that the builder left no valid result
+  }
+}
+
+/** As the API shows them. `names`: from a key of the plan to the platform's name of that buildpack. */
+export function presentBuildpacks(result: StagingResult, names: ReadonlyMap<string, string>): StagedDroplet['buildpacks'] {
+  return result.lifecycle_metadata.buildpacks.map(({ key, name, version, output_metadata: output }) => ({
+    name: names.get(key) ?? withoutUserinfo(key),
+    detect_output: output === undefined || output === '' ? null : output,
+    version: version ?? null,
+    buildpack_name: name === '' ? null : name,
+  }))
+}
+
+/** Addresses may carry credentials; they are never shown again. */
+export function withoutUserinfo(address: string): string {
+  return address.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/@]*@/i, '$1***:***@')
+}

@@ -1,0 +1,89 @@
+import { chmod, chown, lstat, mkdir, rename, rm, statfs, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import type { Mount } from '@bloomery/containers'
+
+const VCAP = 2000
+const run = promisify(execFile)
+const isRoot = (): boolean => process.getuid?.() === 0
+
+/**
+ * The folders of one staging:
+ *
+ *   tmp/        /tmp in the container: app, contents (what becomes the droplet) and whatever else is written
+ *   tmp/stage   plan in; requests and answers about runtimes; result and droplet out
+ *
+ * `tmp` and `stage` belong to the stager and are sticky: programs inside can neither remove nor replace what the stager put there.
+ */
+export class Workspace {
+  readonly tmp: string
+  readonly stage: string
+  constructor(readonly folder: string) {
+    this.tmp = join(folder, 'tmp')
+    this.stage = join(this.tmp, 'stage')
+  }
+
+  async make(plan: unknown, mountPoints: readonly string[]): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true })
+    await mkdir(this.stage, { recursive: true })
+    for (const name of ['requests', 'answers']) await mkdir(join(this.stage, name))
+    // Made beforehand, so that the engine does not make them under another owner.
+    for (const point of mountPoints) await mkdir(join(this.tmp, point), { recursive: true })
+    await writeFile(join(this.tmp, 'package.zip'), '')
+    await writeFile(join(this.stage, 'plan.json'), JSON.stringify(plan), { mode: 0o644 })
+    for (const open of [this.tmp, this.stage, join(this.stage, 'requests')]) await chmod(open, 0o1777)
+  }
+
+  mount(): Mount {
+    return { source: this.tmp, target: '/tmp', readOnly: false }
+  }
+
+  /** Bytes on disk. Files come and go while it looks, which is no error. */
+  async usedBytes(): Promise<number> {
+    const { stdout } = await run('sh', ['-c', 'du -s --block-size=1 -x "$1" 2>/dev/null || true', 'du', this.tmp])
+    return Number.parseInt(stdout, 10) || 0
+  }
+
+  async freeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.folder)
+    return bavail * bsize
+  }
+
+  /**
+   * Gives the staged files to the cell on this machine as an unpacked droplet, by one rename. Only after the container has ended: nothing
+   * may change them any more. False where that cannot be, and the cell will unpack the archive.
+   */
+  async handOver(droplets: string, sha256: string): Promise<boolean> {
+    const contents = join(this.tmp, 'contents')
+    const target = join(droplets, sha256)
+    try {
+      if (!(await lstat(contents)).isDirectory()) return false
+      const now = new Date()
+      await mkdir(droplets, { recursive: true, mode: 0o755 })
+      await utimes(contents, now, now)
+      await rename(contents, target)
+      return true
+    } catch {
+      // Another file system, no right to it, or the same droplet is there already: all is well without.
+      return false
+    }
+  }
+
+  /** Files inside belong to vcap; without root some may be out of reach, and `asVcap` removes those. */
+  async remove(asVcap: (folder: string) => Promise<void>): Promise<void> {
+    try {
+      await rm(this.folder, { recursive: true, force: true, maxRetries: 2 })
+    } catch {
+      await asVcap(this.folder)
+      await rm(this.folder, { recursive: true, force: true })
+    }
+  }
+}
+
+/** A folder that programs in a container may write, and nobody else's programs do. */
+export async function makeWritableFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true })
+  if (isRoot()) await chown(path, VCAP, VCAP)
+  else await chmod(path, 0o777)
+}

@@ -1,0 +1,75 @@
+"""What package.json and its neighbours say about versions and builds."""
+import json
+
+from bloomery import log
+
+DEFAULT_NODE = "22.x"
+# npm's own scripts of the app itself: with one of these an installation may depend on any file of the app.
+INSTALL_SCRIPTS = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare", "dependencies")
+BUILD_SCRIPTS = ("heroku-prebuild", "heroku-postbuild")
+LOCK_FILES = ("npm-shrinkwrap.json", "package-lock.json", "yarn.lock")
+
+
+class Package:
+    def __init__(self, folder):
+        self.folder = folder
+        path = folder / "package.json"
+        try:
+            self.content = json.loads(path.read_text("utf-8-sig")) if path.is_file() else {}
+        except ValueError as error:
+            log.fail(f"package.json is not valid JSON: {error}")
+        if not isinstance(self.content, dict):
+            log.fail("package.json must hold a JSON object")
+
+    def _map(self, key):
+        found = self.content.get(key)
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def scripts(self):
+        return self._map("scripts")
+
+    def engine(self, name):
+        found = self._map("engines").get(name)
+        return found.strip() if isinstance(found, str) and found.strip() else None
+
+    def node_range(self):
+        """(range, where it stands)"""
+        if self.engine("node"):
+            return self.engine("node"), "engines.node in package.json"
+        nvmrc = self.folder / ".nvmrc"
+        if nvmrc.is_file():
+            lines = [line.split("#")[0].strip() for line in nvmrc.read_text("utf-8", "replace").splitlines()]
+            found = next((line for line in lines if line), None)
+            if found:
+                return found, ".nvmrc"
+        return DEFAULT_NODE, None
+
+    def lock(self):
+        return next((self.folder / name for name in LOCK_FILES if (self.folder / name).is_file()), None)
+
+    def uses_yarn(self):
+        return (self.folder / "yarn.lock").is_file()
+
+    def has_dependencies(self):
+        return any(self._map(key) for key in ("dependencies", "optionalDependencies", "devDependencies")) or "workspaces" in self.content
+
+    def is_reproducible(self):
+        """Whether what is installed follows from lock, configuration and environment alone."""
+        if any(name in self.scripts for name in (*INSTALL_SCRIPTS, *BUILD_SCRIPTS)) or "workspaces" in self.content:
+            return False
+        lock = self.lock()
+        if not lock or lock.name == "yarn.lock":
+            return False
+        try:
+            packages = json.loads(lock.read_text("utf-8-sig")).get("packages")
+        except ValueError:
+            return False
+        if not isinstance(packages, dict):
+            return False
+        local = ("file:", "link:", "git", "ssh:")
+        return not any(
+            isinstance(entry, dict) and (entry.get("link") or str(entry.get("resolved", "")).startswith(local))
+            for name, entry in packages.items()
+            if name
+        )

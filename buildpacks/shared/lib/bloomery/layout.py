@@ -1,0 +1,82 @@
+"""Where things are in a staging, by the arguments of supply and finalize."""
+import json
+import os
+import shutil
+from pathlib import Path
+
+from . import log
+
+SEARCH_PATHS = {
+    "bin": ["PATH"],
+    "lib": ["LD_LIBRARY_PATH", "LIBRARY_PATH"],
+    "include": ["CPATH"],
+    "pkgconfig": ["PKG_CONFIG_PATH"],
+}
+
+
+class Staging:
+    """One run of a buildpack. `arguments`: build dir, cache dir, deps dir, index and, for finalize, the droplet's profile.d."""
+
+    def __init__(self, arguments, buildpack):
+        self.build = Path(arguments[0])
+        self.cache = Path(arguments[1])
+        self.deps = Path(arguments[2])
+        self.index = arguments[3]
+        self.profile = Path(arguments[4]) if len(arguments) > 4 else None
+        self.own = self.deps / self.index
+        self.buildpack = Path(buildpack)
+        self.version = json.loads((self.buildpack / "package.json").read_text())["version"]
+
+    def use_supplied(self):
+        """Makes what this and other buildpacks supplied usable for what is run from here on."""
+        present = sorted(self.deps.iterdir(), reverse=True) if self.deps.is_dir() else []
+        for folder, variables in SEARCH_PATHS.items():
+            found = [str(each / folder) for each in present if (each / folder).is_dir()]
+            for variable in variables:
+                joined = [*found, *filter(None, [os.environ.get(variable)])]
+                if joined:
+                    os.environ[variable] = ":".join(dict.fromkeys(":".join(joined).split(":")))
+        for each in present:
+            for path in sorted((each / "env").iterdir()) if (each / "env").is_dir() else []:
+                os.environ[path.name] = path.read_text()
+
+    def write_environment(self, name, value):
+        """For later buildpacks and the rest of this one."""
+        (self.own / "env").mkdir(parents=True, exist_ok=True)
+        (self.own / "env" / name).write_text(value)
+        os.environ[name] = value
+
+    def write_profile(self, name, script):
+        """A script that is sourced at each start of the app."""
+        (self.own / "profile.d").mkdir(parents=True, exist_ok=True)
+        (self.own / "profile.d" / name).write_text(script)
+
+    def link(self, target, name):
+        """Puts a program on the path, by a link that stays right when the droplet is moved."""
+        folder = self.own / "bin"
+        folder.mkdir(parents=True, exist_ok=True)
+        at = folder / name
+        if at.is_symlink() or at.exists():
+            at.unlink()
+        at.symlink_to(os.path.relpath(target, folder))
+
+    def write_config(self, name):
+        self.own.mkdir(parents=True, exist_ok=True)
+        (self.own / "config.yml").write_text(json.dumps({"name": name, "version": self.version, "config": {}}))
+
+    def write_launch_profile(self):
+        """By the last buildpack: at launch, everything supplied is on the paths, and the buildpacks' own scripts run."""
+        indexes = sorted(each.name for each in self.deps.iterdir() if each.is_dir())
+        lines = []
+        for folder, variables in (("bin", ["PATH"]), ("lib", ["LD_LIBRARY_PATH", "LIBRARY_PATH"])):
+            found = [f"$DEPS_DIR/{each}/{folder}" for each in reversed(indexes) if (self.deps / each / folder).is_dir()]
+            lines += [f'export {name}={":".join(found)}${{{name}:+:${name}}}' for name in variables if found]
+        self.profile.mkdir(parents=True, exist_ok=True)
+        (self.profile / "000_multi-supply.sh").write_text("".join(f"{line}\n" for line in lines))
+        for each in indexes:
+            folder = self.deps / each / "profile.d"
+            for script in sorted(folder.iterdir()) if folder.is_dir() else []:
+                shutil.copy2(script, self.profile / f"{each}_{script.name}")
+
+    def banner(self, title):
+        log.step(f"{title} version {self.version}")

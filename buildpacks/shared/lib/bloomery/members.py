@@ -1,0 +1,52 @@
+"""Restores a folder as the app's last droplet had it.
+
+The platform keeps each large folder of a droplet compressed in the app's own cache. A buildpack marks a folder with a key of all that
+its content depends on; while the key is the same, the folder is taken from there.
+"""
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+MARKER = ".bloomery-key"
+
+
+def mark(folder, key):
+    (folder / MARKER).write_text(key)
+
+
+def restore(cache, archive_name, folder, key):
+    """`archive_name`: the folder's name in the droplet, e.g. ./app/node_modules. False where there is nothing that fits."""
+    members = cache.parent / ".members"
+    try:
+        entry = json.loads((members / "index.json").read_text()).get(archive_name, {})
+    except (OSError, ValueError):
+        return False
+    if entry.get("key") != key or not (members / entry["file"]).is_file():
+        return False
+    temporary = folder.parent / f".{folder.name}.restored"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    depth = archive_name.count("/")
+    try:
+        unpack(members / entry["file"], temporary, depth)
+        if (temporary / folder.name / MARKER).read_text() != key:
+            return False
+        if folder.exists():
+            shutil.rmtree(folder)
+        (temporary / folder.name).rename(folder)
+        return True
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def unpack(member, target, depth):
+    tool = "pigz" if shutil.which("pigz") else "gzip"
+    # A member is a piece of an archive, without the blocks that end one; tar only remarks on it.
+    reader = subprocess.Popen([tool, "-dc", str(member)], stdout=subprocess.PIPE)
+    subprocess.run(["tar", "-x", "-p", "-C", str(target), f"--strip-components={depth}"], stdin=reader.stdout, check=True)
+    reader.stdout.close()
+    if reader.wait() != 0:
+        raise subprocess.CalledProcessError(reader.returncode, tool)

@@ -1,0 +1,36 @@
+"""Reads small YAML files, such as Staticfile and buildpack.yml."""
+import re
+
+from . import log
+
+try:
+    import yaml
+except ImportError:  # a machine without containers may lack it
+    yaml = None
+
+LINE = re.compile(r"^([A-Za-z0-9_.-]+):[ \t]*(.*?)\s*$")
+
+
+def read_map(path):
+    """A map, or {} for an empty file. Ends staging with a clear word where the file is not one."""
+    text = path.read_text("utf-8", "replace")
+    if yaml:
+        try:
+            found = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            log.fail(f"{path.name} is not valid YAML: {error}")
+    else:
+        found = {}
+        for line in text.splitlines():
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            match = LINE.match(line)
+            if not match:
+                log.fail(f"{path.name} needs the Python package PyYAML (python3-yaml) on this machine, because of the line: {line}")
+            value = match.group(2).strip("'\"")
+            found[match.group(1)] = {"true": True, "false": False}.get(value, value)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        log.fail(f"{path.name} must be a map of keys and values")
+    return found

@@ -1,0 +1,98 @@
+"""Moves the site to public/ and writes nginx's configuration."""
+import os
+import shutil
+import subprocess
+
+from bloomery import log
+from nginx_config import render
+from staticfile import Staticfile
+
+NOT_SERVED = ("Staticfile", "Staticfile.auth", "manifest.yml", "manifest.yaml", ".profile", ".profile.d", ".cloudfoundry", "stackato.yml", "Procfile")
+BOOT = """#!/bin/sh
+# Fills in what is known only now and becomes nginx.
+set -e
+mkdir -p "$HOME/nginx/run"
+sed -e "s|@PORT@|$PORT|g" -e "s|@HOME@|$HOME|g" -e "s|{{port}}|$PORT|g" "$HOME/nginx/conf/nginx.conf" > "$HOME/nginx/run/nginx.conf"
+ln -sf "$HOME/nginx/conf/mime.types" "$HOME/nginx/run/mime.types"
+exec nginx -e stderr -p "$HOME/nginx" -c "$HOME/nginx/run/nginx.conf"
+"""
+
+
+def finalize(staging):
+    staging.banner("Staticfile Buildpack")
+    staging.write_config("staticfile")
+    options = Staticfile(staging.build / "Staticfile", os.environ)
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if not program:
+        log.fail("nginx is not installed on this machine; install it (nginx-light), or use the docker engine")
+    version = subprocess.run([program, "-v"], stderr=subprocess.PIPE, check=False).stderr.decode().strip().rpartition("/")[2]
+    log.step(f"Installing nginx {version}")
+    move_site(staging, options)
+    write_nginx(staging, options, program)
+    staging.write_launch_profile()
+
+
+def move_site(staging, options):
+    build, public = staging.build, staging.build / "public"
+    root = build / options.root if options.root else build
+    if not root.is_dir() or not root.resolve().is_relative_to(build.resolve()):
+        log.fail(f"root in Staticfile names the folder {options.root!r}, which was not pushed")
+    log.step(f"Root folder {'/' + options.root if options.root else '/'}")
+    collected = build / ".bloomery-public"
+    collected.mkdir()
+    for path in sorted(root.iterdir()):
+        if path == collected or (root == build and path.name in (*NOT_SERVED, "nginx")):
+            continue
+        if path.name in ("Staticfile", "Staticfile.auth", "manifest.yml", "manifest.yaml"):
+            continue
+        shutil.move(str(path), str(collected / path.name))
+    if public.exists():
+        # What else was pushed under that name is not part of the site.
+        shutil.rmtree(public)
+    collected.rename(public)
+
+
+def write_nginx(staging, options, program):
+    conf = staging.build / "nginx" / "conf"
+    conf.mkdir(parents=True, exist_ok=True)
+    if options.location_include and not (conf / options.location_include).exists() and "*" not in options.location_include:
+        log.warning(f"location_include names {options.location_include}, which is not in nginx/conf")
+    own = conf / "nginx.conf"
+    if own.is_file():
+        log.warning("overriding nginx.conf is deprecated and highly discouraged, as it breaks the functionality of the Staticfile and Staticfile.auth")
+        text = own.read_text("utf-8", "replace").replace("<%= ENV[\"PORT\"] %>", "@PORT@").replace("<%= ENV[\"APP_ROOT\"] %>", "@HOME@")
+        own.write_text(text)
+    auth = staging.build / "Staticfile.auth"
+    if auth.is_file():
+        log.step("Enabling basic authentication using Staticfile.auth")
+        shutil.move(str(auth), str(conf / ".htpasswd"))
+    if not own.is_file():
+        if options.location_include:
+            options.location_include = f"@HOME@/nginx/conf/{options.location_include.removeprefix('nginx/conf/')}"
+        own.write_text(render(options, (conf / ".htpasswd").is_file()))
+    if not (conf / "mime.types").is_file():
+        shutil.copyfile("/etc/nginx/mime.types", conf / "mime.types")
+    else:
+        log.warning("overriding mime.types is deprecated")
+    (staging.build / "nginx" / "logs").mkdir(exist_ok=True)
+    check_syntax(staging, program)
+    boot = staging.build / "boot.sh"
+    boot.write_text(BOOT)
+    boot.chmod(0o755)
+
+
+def check_syntax(staging, program):
+    """A mistake shows at the push, not at the start."""
+    home, run = str(staging.build), staging.build / "nginx" / "run"
+    run.mkdir(exist_ok=True)
+    text = (staging.build / "nginx" / "conf" / "nginx.conf").read_text()
+    for name, value in (("@PORT@", "8080"), ("{{port}}", "8080"), ("@HOME@", home)):
+        text = text.replace(name, value)
+    (run / "nginx.conf").write_text(text)
+    (run / "mime.types").symlink_to("../conf/mime.types")
+    checked = subprocess.run(
+        [program, "-e", "stderr", "-t", "-q", "-p", f"{home}/nginx", "-c", str(run / "nginx.conf")], stderr=subprocess.PIPE, check=False
+    )
+    shutil.rmtree(run)
+    if checked.returncode != 0:
+        log.fail(f"nginx does not accept the configuration:\n{checked.stderr.decode('utf-8', 'replace').strip()}")
