@@ -15,6 +15,7 @@ export interface EngineUnderTest {
   /** What the machine lacks for the stricter cases. */
   readonly enforcesMemory: boolean
   readonly enforcesDisk: boolean
+  readonly enforcesProcesses: boolean
 }
 
 /** A program that answers each connection with one line: perl is on every Debian, inside and outside. */
@@ -299,7 +300,8 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
       expect(sizes[0]).toBeGreaterThan(28 * 1024 * 1024)
     })
 
-    it('stops a fork bomb at the limit of processes', async () => {
+    const processes = under.enforcesProcesses ? it : it.skip
+    processes('stops a fork bomb at the limit of processes', async () => {
       const bomb = await begin({ pidsLimit: 40, command: ['bash', '-c', 'f() { f | f & }; f 2>/dev/null; sleep 60'] })
       await delay(300)
       const { text } = await finish({ command: ['echo', 'the neighbour starts'] })
@@ -322,7 +324,7 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
       expect(second.memoryBytes).toBeGreaterThan(100_000)
       expect(await engine.exec(name, ['bash', '-c', 'echo out; echo err >&2; id -u; exit 4'])).toEqual({
         exitCode: 4,
-        output: expect.stringMatching(/out[^]*2000/) as string,
+        output: expect.stringMatching(/out[^]*2000/) as unknown,
       })
       const parts: Buffer[] = []
       for await (const part of await engine.readTar(name, '/tmp/five')) parts.push(part as Buffer)

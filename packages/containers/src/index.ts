@@ -13,3 +13,6 @@ export {
   type SeenContainer,
 } from './engine.js'
 export { DockerEngine, type DockerEngineOptions } from './docker/docker-engine.js'
+export { createEngine, type EngineOptions } from './create-engine.js'
+export { ProcessEngine, type ProcessEngineOptions } from './process/process-engine.js'
+export { runProcessSupervisor } from './process/supervise.js'

@@ -49,7 +49,7 @@ const makeEngine = (installationId: string, folder: string, platform?: { bind: s
 if (found === undefined) {
   it.skip('docker engine: no engine or no stack image on this machine', () => undefined)
 } else {
-  describeEngine('docker', { make: makeEngine, image, enforcesMemory: true, enforcesDisk: isRoot() })
+  describeEngine('docker', { make: makeEngine, image, enforcesMemory: true, enforcesDisk: isRoot(), enforcesProcesses: true })
 
   const asRoot = isRoot() ? describe : describe.skip
   asRoot('what a container can reach', () => {

@@ -41,7 +41,7 @@ export class EventWatch {
   private async follow(): Promise<void> {
     try {
       const filters = { type: ['container'], event: ['die', 'oom'], label: [`${INSTALLATION_LABEL}=${this.names.installation}`] }
-      const stream = (await this.docker.getEvents({ filters })) as Readable
+      const stream = (await this.docker.getEvents({ filters: JSON.stringify(filters) })) as Readable
       if (!this.active) return void stream.destroy()
       this.stream = stream
       this.retryMs = FIRST_RETRY_MS

@@ -40,7 +40,7 @@ export async function ensureNetwork(docker: Docker, names: Names): Promise<Subne
 
 async function findNetwork(docker: Docker, names: Names): Promise<Subnet | undefined> {
   try {
-    const network = (await docker.getNetwork(names.network).inspect()) as Docker.NetworkInspectInfo
+    const network = await docker.getNetwork(names.network).inspect()
     if (network.Labels?.[INSTALLATION_LABEL] !== names.installation)
       throw new EngineError(
         'refused',

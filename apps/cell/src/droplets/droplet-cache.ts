@@ -1,0 +1,175 @@
+import { createHash, type Hash } from 'node:crypto'
+import { chown, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Readable, Transform } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import { extractTar } from '@bloomery/archives'
+import type { DropletSource } from '@bloomery/contracts'
+import type { Logger } from '@bloomery/telemetry'
+
+const VCAP = 2000
+const ATTEMPTS = 3
+/** A droplet is made by our own stagers or uploaded by a user of the platform; these are bounds against a broken or malicious one. */
+const LIMITS = { maxEntries: 1_000_000, maxBytes: 16 * 1024 ** 3, maxRatio: 1000 }
+/** A stager hands a folder over before its app is started: what is this young may be about to be used. */
+const YOUNG_MS = 30 * 60_000
+const SHA256 = /^[0-9a-f]{64}$/
+
+/** A start that failed for the platform's sake. */
+export class DropletUnavailable extends Error {
+  override readonly name = 'DropletUnavailable'
+}
+
+export interface DropletCacheOptions {
+  readonly folder: string
+  /** Folders that nobody uses are removed beyond this, the least recently used first. */
+  readonly maxBytes: number
+  readonly download: (url: string, signal: AbortSignal) => Promise<Readable>
+  readonly logger: Logger
+}
+
+/**
+ * Unpacked droplets, one read-only folder each, named by the archive's SHA-256. A folder appears whole, by renaming; a stager on the
+ * same machine may put one there in the same way.
+ */
+export class DropletCache {
+  private readonly unpacking = new Map<string, Promise<string>>()
+  private readonly users = new Map<string, Set<string>>()
+
+  constructor(private readonly options: DropletCacheOptions) {}
+
+  /** The folder of a droplet, fetched and unpacked if need be; kept for as long as `user` has not released it. */
+  async acquire(source: DropletSource, user: string, signal: AbortSignal): Promise<string> {
+    const { sha256 } = source
+    if (!SHA256.test(sha256)) throw new DropletUnavailable(`The droplet has no valid checksum: '${sha256}'`)
+    this.hold(sha256, user)
+    const path = join(this.options.folder, sha256)
+    const present = this.unpacking.get(sha256) ?? ((await touch(path)) ? path : undefined)
+    if (present !== undefined) return present
+    const again = this.unpacking.get(sha256)
+    if (again !== undefined) return again
+    const unpacking = this.unpack(source, path, signal).finally(() => this.unpacking.delete(sha256))
+    this.unpacking.set(sha256, unpacking)
+    return unpacking
+  }
+
+  /** Marks a droplet as used, e.g. by a container that was found running. */
+  hold(sha256: string, user: string): void {
+    const users = this.users.get(sha256) ?? new Set()
+    users.add(user)
+    this.users.set(sha256, users)
+  }
+
+  release(sha256: string, user: string): void {
+    const users = this.users.get(sha256)
+    users?.delete(user)
+    if (users?.size === 0) this.users.delete(sha256)
+  }
+
+  /** Removes what nobody uses beyond the bound, and what an interrupted unpacking left. */
+  async evict(): Promise<void> {
+    const { folder, maxBytes, logger } = this.options
+    await mkdir(folder, { recursive: true, mode: 0o755 })
+    const found = []
+    let total = 0
+    for (const name of await readdir(folder)) {
+      const path = join(folder, name)
+      if (!SHA256.test(name)) {
+        const age = Date.now() - (await stat(path)).mtimeMs
+        if (name.startsWith('.new-') && !this.unpacking.has(name.slice(5, 69)) && age > YOUNG_MS)
+          await rm(path, { recursive: true, force: true })
+        continue
+      }
+      const bytes = await this.sizeOf(name)
+      total += bytes
+      found.push({ name, path, bytes, usedAt: (await stat(path)).mtimeMs })
+    }
+    for (const { name, path, bytes, usedAt } of found.sort((a, b) => a.usedAt - b.usedAt)) {
+      if (total <= maxBytes) return
+      if (this.users.has(name) || this.unpacking.has(name) || Date.now() - usedAt < YOUNG_MS) continue
+      // Renamed first: a folder that is half removed must not be taken for a droplet.
+      const condemned = join(folder, `.new-${name}-gone`)
+      await rename(path, condemned)
+      await rm(condemned, { recursive: true, force: true })
+      await rm(`${path}.size`, { force: true })
+      total -= bytes
+      logger.info({ sha256: name, bytes }, 'removed an unused droplet')
+    }
+  }
+
+  private async unpack(source: DropletSource, path: string, signal: AbortSignal): Promise<string> {
+    const temporary = join(this.options.folder, `.new-${source.sha256}-${process.pid}-${Date.now()}`)
+    for (let attempt = 1; ; attempt++) {
+      signal.throwIfAborted()
+      try {
+        await this.fetchInto(source, temporary, signal)
+        await rename(temporary, path).catch(async (error: unknown) => {
+          // A stager was faster with the same content.
+          if (!(await touch(path))) throw error
+        })
+        void this.evict().catch((error: unknown) => this.options.logger.warn({ err: error }, 'could not clean the droplet cache'))
+        return path
+      } catch (error) {
+        if (signal.aborted || attempt === ATTEMPTS || error instanceof DropletUnavailable)
+          throw error instanceof DropletUnavailable
+            ? error
+            : new DropletUnavailable(
+                `The droplet could not be fetched: ${error instanceof Error ? error.message : String(error)}`,
+                { cause: error },
+              )
+        this.options.logger.warn({ err: error, sha256: source.sha256, attempt }, 'fetching a droplet failed, trying again')
+        await delay(500 * attempt, undefined, { signal })
+      } finally {
+        await rm(temporary, { recursive: true, force: true })
+      }
+    }
+  }
+
+  private async fetchInto(source: DropletSource, target: string, signal: AbortSignal): Promise<void> {
+    if (source.url === undefined)
+      throw new DropletUnavailable('The droplet is not in the blob store yet and was not staged on this cell')
+    await mkdir(target, { recursive: true, mode: 0o755 })
+    const hash = createHash('sha256')
+    const body = await this.options.download(source.url, signal)
+    const hashing = hashingStream(hash)
+    body.on('error', (error) => hashing.destroy(error))
+    const owner = process.getuid?.() === 0 ? { owner: { uid: VCAP, gid: VCAP } } : {}
+    await extractTar(body.pipe(hashing), target, { limits: LIMITS, links: 'any', signal, ...owner })
+    const digest = hash.digest('hex')
+    if (digest !== source.sha256) throw new Error(`its checksum is ${digest}, not ${source.sha256}`)
+    if (process.getuid?.() === 0) await chown(target, VCAP, VCAP)
+  }
+
+  private async sizeOf(name: string): Promise<number> {
+    const file = join(this.options.folder, `${name}.size`)
+    const known = Number(await readFile(file, 'utf8').catch(() => Number.NaN))
+    if (Number.isFinite(known)) return known
+    const bytes = await folderBytes(join(this.options.folder, name))
+    await writeFile(file, String(bytes))
+    return bytes
+  }
+}
+
+/** The time of a folder is when it was last used; false when there is none. */
+async function touch(path: string): Promise<boolean> {
+  const now = new Date()
+  return utimes(path, now, now).then(
+    () => true,
+    () => false,
+  )
+}
+
+const hashingStream = (hash: Hash): Transform =>
+  new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk)
+      done(null, chunk)
+    },
+  })
+
+async function folderBytes(folder: string): Promise<number> {
+  let total = 0
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
+    if (entry.isFile()) total += (await stat(join(entry.parentPath, entry.name)).catch(() => undefined))?.size ?? 0
+  return total
+}

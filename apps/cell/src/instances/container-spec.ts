@@ -1,0 +1,50 @@
+import type { ContainerSpec, ReservedEndpoint } from '@bloomery/containers'
+import type { InstanceEndpoint } from '@bloomery/contracts'
+import { instanceEnvironment } from './environment.js'
+import { type InstanceRecord, withoutSecrets } from './instance-record.js'
+import { launchCommand, type LaunchInfo } from './launch.js'
+
+/** The record as it was at the start, for an agent whose own memory of it is lost. */
+export const RECORD_LABEL = 'bloomery.record'
+
+/** What the engine is asked to run for an instance. */
+export function containerSpecOf(input: {
+  readonly record: InstanceRecord
+  readonly endpoint: InstanceEndpoint
+  readonly reserved: ReservedEndpoint
+  readonly dropletFolder: string
+  readonly launch: LaunchInfo
+  readonly environment: Readonly<Record<string, string>>
+  readonly image: string
+}): ContainerSpec {
+  const { record, endpoint, reserved } = input
+  const { spec, instanceGuid, index } = record
+  return {
+    name: instanceGuid,
+    purpose: 'instance',
+    labels: {
+      [RECORD_LABEL]: JSON.stringify(withoutSecrets({ ...record, endpoint })),
+      'bloomery.app': spec.appGuid,
+      'bloomery.process': spec.processGuid,
+      'bloomery.index': String(index),
+      // The first app that `npm start` pushes by itself may run where nothing else may.
+      ...(isSample(record) ? { 'bloomery.sample': 'true' } : {}),
+    },
+    image: input.image,
+    command: launchCommand(spec.command, input.launch),
+    environment: instanceEnvironment({ instanceGuid, index, memoryMb: spec.memoryMb, endpoint, base: input.environment }),
+    workingDirectory: '/home/vcap',
+    mounts: [],
+    layers: [{ lower: [input.dropletFolder], target: '/home/vcap' }],
+    memoryMb: spec.memoryMb,
+    diskMb: spec.diskMb,
+    cpuWeight: spec.cpuWeight,
+    pidsLimit: spec.pidsLimit,
+    fileDescriptors: spec.fileDescriptors,
+    endpoint: reserved,
+    logRateLimit: spec.logRateLimit,
+  }
+}
+
+const isSample = ({ spec }: InstanceRecord): boolean =>
+  spec.appName === 'hello-node' && spec.spaceName === 'dev' && spec.organizationName === 'bloomery'

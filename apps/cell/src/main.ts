@@ -1,0 +1,78 @@
+import { pathToFileURL } from 'node:url'
+import { ConfigError } from '@bloomery/config'
+import { createEngine } from '@bloomery/containers'
+import { createLogSender, createSchedulerClient } from '@bloomery/feeds'
+import { ensureNodeIdentity, keepIdentityFresh, nodeIdentityOptions, PkiError } from '@bloomery/pki'
+import { createLogger } from '@bloomery/telemetry'
+import { join } from 'node:path'
+import { Agent } from './agent.js'
+import { loadCellConfig } from './config.js'
+
+const VERSION = '0.1.0'
+
+export interface Cell {
+  /** Asks for everything on this cell to be placed elsewhere. */
+  drain(): void
+  /** Ends the agent; the instances run on, and the next agent adopts them. */
+  close(): Promise<void>
+}
+
+/** Starts the agent of this machine. */
+export async function startCell(env: NodeJS.ProcessEnv): Promise<Cell> {
+  const config = loadCellConfig(env)
+  const log = createLogger('cell')
+  const joining = nodeIdentityOptions('cell', env)
+  let identity = await ensureNodeIdentity({
+    ...joining,
+    onWaiting: (reason) => log.info({ reason }, 'waiting for a certificate'),
+  })
+  const current = () => identity
+  const renewal = joining.joinUrl
+    ? keepIdentityFresh({
+        identity,
+        dir: joining.dir,
+        url: joining.joinUrl,
+        onRenewed: (renewed) => (identity = renewed),
+        onFailed: (error) => log.warn({ err: error }, 'the certificate could not be renewed yet'),
+      })
+    : undefined
+  const sender = createLogSender({
+    logsUrl: config.logsUrl,
+    identity: current,
+    sender: `cell:${identity.nodeId}`,
+    spoolDir: join(config.folder, 'spool'),
+    logger: log,
+  })
+  const engine = createEngine({ ...config.engine, logger: log })
+  const client = createSchedulerClient({ url: config.schedulerUrl, identity: current })
+  const agent = new Agent({ config, engine, client, sender, identity: current, log, version: VERSION })
+  agent.start()
+  return {
+    drain: () => agent.drain(),
+    close: async () => {
+      renewal?.close()
+      await agent.close()
+      await engine.close()
+      await sender.close()
+    },
+  }
+}
+
+async function runAsProgram(): Promise<void> {
+  const cell = await startCell(process.env)
+  process.on('SIGUSR1', () => cell.drain())
+  let closing = false
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => {
+      if (closing) return
+      closing = true
+      void cell.close().then(() => process.exit(0))
+    })
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
+  runAsProgram().catch((error: unknown) => {
+    const known = error instanceof ConfigError || error instanceof PkiError
+    console.error(known ? error.message : error)
+    process.exit(1)
+  })

@@ -1,0 +1,159 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { CellDesired, CellReport, RegisterCell } from '@bloomery/contracts'
+import { isStaleLease } from '@bloomery/domain'
+import { type SchedulerClient, SchedulerRefusal } from '@bloomery/feeds'
+import type { Logger } from '@bloomery/telemetry'
+
+const HEARTBEAT_MS = 5000
+const MOST_BACKOFF_MS = 3000
+/** The scheduler takes a cell for lost after as long. */
+const AWAY_AFTER_MS = 15_000
+
+export interface LinkOptions {
+  readonly client: SchedulerClient
+  readonly describe: () => Promise<Omit<RegisterCell, 'epoch'>>
+  readonly report: () => Promise<Omit<CellReport, 'epoch' | 'appliedRevision'>>
+  /** `announced`: what the scheduler had heard of before it wrote the document. Acted upon when it returns. */
+  readonly fulfil: (desired: CellDesired, announced: ReadonlySet<string>) => void
+  readonly log: Logger
+}
+
+/** Keeps the cell and the scheduler in step: registers, reports on every change and as a heartbeat, and waits for wishes. */
+export class SchedulerLink {
+  private readonly epoch = randomUUID()
+  private readonly closing = new AbortController()
+  private readonly loops: Promise<void>[] = []
+  private announced: ReadonlySet<string> = new Set()
+  private applied = ''
+  private highestLease = '0'
+  private lastContactMs = 0
+  private registering: Promise<void> | undefined
+  private wake: (() => void) | undefined
+  private dirty = false
+  private failing = false
+
+  constructor(private readonly options: LinkOptions) {}
+
+  start(highestLease: string): void {
+    this.highestLease = highestLease
+    this.lastContactMs = Date.now()
+    this.loops.push(this.reportLoop(), this.desiredLoop())
+  }
+
+  /** Something changed that the scheduler should hear soon. */
+  nudge(): void {
+    this.dirty = true
+    this.wake?.()
+  }
+
+  get isSchedulerAway(): boolean {
+    return Date.now() - this.lastContactMs > AWAY_AFTER_MS
+  }
+
+  async close(): Promise<void> {
+    this.closing.abort()
+    this.wake?.()
+    await Promise.allSettled(this.loops)
+    await this.options.client.close()
+  }
+
+  private async reportLoop(): Promise<void> {
+    const { signal } = this.closing
+    for (let failures = 0; !signal.aborted;) {
+      this.dirty = false
+      try {
+        await this.ready()
+        const applied = this.applied
+        const report = await this.options.report()
+        const { leaseToken } = await this.options.client.report({ ...report, epoch: this.epoch, appliedRevision: applied })
+        this.announced = new Set(report.instances.map(({ instanceGuid }) => instanceGuid))
+        this.heard(leaseToken)
+        failures = 0
+      } catch (error) {
+        failures++
+        await this.failed(error, failures)
+        continue
+      }
+      if (!this.dirty) await this.pause(HEARTBEAT_MS)
+    }
+  }
+
+  private async desiredLoop(): Promise<void> {
+    const { signal } = this.closing
+    let last: CellDesired | undefined
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        await this.ready()
+        const announced = this.announced
+        const desired = (await this.options.client.desired({ after: this.applied, epoch: this.epoch, signal })) ?? last
+        failures = 0
+        if (desired === undefined) continue
+        if (isStaleLease(desired.leaseToken, this.highestLease)) {
+          this.options.log.warn({ leaseToken: desired.leaseToken }, 'refused the document of a scheduler that no longer leads')
+          await delay(1000, undefined, { signal })
+          continue
+        }
+        this.heard(desired.leaseToken)
+        last = desired
+        this.options.fulfil(desired, announced)
+        const changed = this.applied !== desired.revision
+        this.applied = desired.revision
+        if (changed) this.nudge()
+      } catch (error) {
+        if (signal.aborted) return
+        failures++
+        await this.failed(error, failures)
+      }
+    }
+  }
+
+  private ready(): Promise<void> {
+    this.registering ??= this.register().catch((error: unknown) => {
+      this.registering = undefined
+      throw error
+    })
+    return this.registering
+  }
+
+  private async register(): Promise<void> {
+    const { leaseToken } = await this.options.client.register({ ...(await this.options.describe()), epoch: this.epoch })
+    this.heard(leaseToken)
+    this.options.log.info({ epoch: this.epoch }, 'registered with the scheduler')
+  }
+
+  private heard(leaseToken: string): void {
+    if (!isStaleLease(leaseToken, this.highestLease)) this.highestLease = leaseToken
+    this.lastContactMs = Date.now()
+    if (this.failing) this.options.log.info('the scheduler answers again')
+    this.failing = false
+  }
+
+  private async failed(error: unknown, failures: number): Promise<void> {
+    const { log } = this.options
+    const { signal } = this.closing
+    if (signal.aborted) return
+    if (error instanceof SchedulerRefusal && error.status === 409) {
+      // It lost its memory of us, or a newer agent has come; the answer to the registration tells which.
+      log.warn({ reason: error.message }, 'the scheduler does not know this agent; registering again')
+      this.registering = undefined
+    } else if (!this.failing) {
+      this.failing = true
+      log.warn({ err: error }, 'the scheduler is out of reach; instances run on')
+    }
+    const waitMs = Math.min(MOST_BACKOFF_MS, 100 * 2 ** Math.min(failures, 6)) * (0.75 + Math.random() / 2)
+    await delay(waitMs, undefined, { signal }).catch(() => undefined)
+  }
+
+  private async pause(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      this.wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      if (this.closing.signal.aborted || this.dirty) this.wake()
+    })
+    this.wake = undefined
+  }
+}

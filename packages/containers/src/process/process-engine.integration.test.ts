@@ -1,0 +1,48 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { silentLogger } from '@bloomery/telemetry'
+import { build } from 'esbuild'
+import { describeEngine } from '../engine-cases.fixture.js'
+import { isRoot, run } from '../run.js'
+import { ProcessEngine } from './process-engine.js'
+import { findSandbox } from './sandbox.js'
+
+const supervisorEntry = join(mkdtempSync(join(tmpdir(), 'bloomery-supervisor-')), 'supervisor.mjs')
+
+beforeAll(async () => {
+  await build({
+    stdin: {
+      contents: "import { runProcessSupervisor } from './supervise.ts'\nawait runProcessSupervisor()",
+      resolveDir: import.meta.dirname,
+    },
+    outfile: supervisorEntry,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    conditions: ['@bloomery/source'],
+    logLevel: 'error',
+  })
+})
+
+const sandbox = await findSandbox()
+const isCgroupRoot =
+  isRoot() &&
+  (await run('sh', ['-c', 'test -w /sys/fs/cgroup/memory || test -w /sys/fs/cgroup/cgroup.subtree_control']).then(
+    () => true,
+    () => false,
+  ))
+
+if (!sandbox.works) {
+  console.warn(`The process engine is NOT tested here: ${sandbox.remark ?? ''}`)
+  it.skip('process engine: bubblewrap does not work on this machine', () => undefined)
+} else {
+  describeEngine('process', {
+    make: (installationId, folder) =>
+      new ProcessEngine({ installationId, folder, supervisorEntry, allowUnconfined: false, logger: silentLogger }),
+    image: '',
+    enforcesMemory: true,
+    enforcesDisk: isRoot(),
+    enforcesProcesses: isCgroupRoot,
+  })
+}

@@ -1,0 +1,483 @@
+import { spawn } from 'node:child_process'
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { existsSync, watch, writeFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { PassThrough, type Readable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from '@bloomery/telemetry'
+import { cgroupUsage } from '../docker/cgroup-usage.js'
+import { namesOf } from '../docker/names.js'
+import { type DiskKind, diskPaths, diskUsage, findDiskKind, isMounted, makeDisk, removeDisk } from '../disk/container-disk.js'
+import {
+  type Confinement,
+  type ContainerEngine,
+  type ContainerPurpose,
+  type ContainerSpec,
+  type ContainerStatus,
+  type ContainerUsage,
+  EngineError,
+  type OutputLine,
+  type ReservedEndpoint,
+  type SeenContainer,
+} from '../engine.js'
+import { readRing } from '../output/ring-reader.js'
+import { isPortFree } from '../ports.js'
+import { isRoot, run } from '../run.js'
+import { hostTrust } from '../trust.js'
+import { type Cgroups, findCgroups } from './cgroup.js'
+import { execInSandbox } from './exec.js'
+import { isAlive, type ProcessState, readState } from './process-state.js'
+import { treeUsage } from './process-tree.js'
+import { confinedTo, findSandbox, sandboxed, unconfined, VCAP } from './sandbox.js'
+import type { SuperviseOrder } from './supervise.js'
+
+const ADDRESS = '127.0.0.1'
+const FIRST_PORT = 20_000
+const LAST_PORT = 29_999
+const POLL_MS = 250
+const RESERVED_MS = 60_000
+const START_TIMEOUT_MS = 20_000
+const MIB = 1024 * 1024
+
+export interface ProcessEngineOptions {
+  readonly installationId: string
+  readonly folder: string
+  /** Program that calls runProcessSupervisor(). */
+  readonly supervisorEntry: string
+  /** Run even what cannot be confined on this machine. */
+  readonly allowUnconfined: boolean
+  readonly disk?: DiskKind
+  /** Default true. */
+  readonly trustHostCertificates?: boolean
+  readonly platform?: { readonly bind: string; readonly ports: readonly number[]; readonly hosts: readonly string[] }
+  readonly logger: Logger
+}
+
+/** As it lies on disk; the environment is not part of it. */
+interface Kept {
+  readonly spec: Omit<ContainerSpec, 'environment'>
+}
+
+/** Processes of this machine, confined by bubblewrap, each under a supervisor that outlives the agent. For a first look without Docker. */
+export class ProcessEngine implements ContainerEngine {
+  readonly kind = 'process'
+  private readonly short: string
+  private readonly environments = new Map<string, Readonly<Record<string, string>>>()
+  private readonly reserved = new Map<number, number>()
+  private readonly listeners = new Set<() => void>()
+  private watcher: { close(): void } | undefined
+  private nextPort = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT))
+  private prepared: { disk: DiskKind; sandbox: boolean; cgroups: Cgroups | undefined } | undefined
+  private isolation: Confinement = { disk: 'measured', network: 'open', processes: 'none', remarks: ['not prepared yet'] }
+
+  constructor(private readonly options: ProcessEngineOptions) {
+    this.short = namesOf(options.installationId).short
+  }
+
+  async ping(): Promise<void> {
+    if (process.platform !== 'linux') throw new EngineError('unavailable', 'The process engine needs Linux')
+  }
+
+  async prepare(): Promise<void> {
+    await this.ping()
+    // Its processes look for files below, as another user: the way there must be open for that user.
+    await mkdir(this.etc, { recursive: true, mode: 0o755 })
+    await writeFile(
+      join(this.etc, 'passwd'),
+      `root:x:0:0:root:/root:/bin/sh\nvcap:x:${VCAP}:${VCAP}::/home/vcap:/bin/bash\nnobody:x:65534:65534::/:/bin/sh\n`,
+    )
+    await writeFile(join(this.etc, 'group'), `root:x:0:\nvcap:x:${VCAP}:\nnogroup:x:65534:\n`)
+    const hosts = ['localhost', ...(this.options.platform?.hosts ?? [])]
+    await writeFile(join(this.etc, 'hosts'), `${ADDRESS} ${hosts.join(' ')}\n::1 localhost\n`)
+    if (!existsSync(this.bell)) writeFileSync(this.bell, '')
+    const disk = await findDiskKind(this.options.disk)
+    const sandbox = await findSandbox()
+    const cgroups = findCgroups(`bloomery-${this.short}`)
+    this.prepared = { disk: disk.kind, sandbox: sandbox.works, cgroups }
+    const remarks = [
+      disk.remark,
+      sandbox.remark,
+      'apps share the network of this machine: use the docker engine for anything but a first look',
+      cgroups === undefined
+        ? 'memory is measured, processor and number of processes are not limited: control groups need root'
+        : undefined,
+    ]
+    this.isolation = {
+      disk: disk.kind,
+      network: 'open',
+      processes: sandbox.works ? 'sandbox' : 'none',
+      remarks: remarks.filter((remark) => remark !== undefined),
+    }
+  }
+
+  confinement(): Confinement {
+    return this.isolation
+  }
+
+  async reserveEndpoint(ports: readonly number[]): Promise<ReservedEndpoint> {
+    const used = new Set((await this.all()).flatMap(({ publishedPorts }) => Object.values(publishedPorts)))
+    for (const [port, until] of this.reserved) if (until < Date.now()) this.reserved.delete(port)
+    const chosen = []
+    for (let tries = 0; chosen.length < ports.length; tries++) {
+      if (tries > LAST_PORT - FIRST_PORT)
+        throw new EngineError('no-space', `All ports from ${FIRST_PORT} to ${LAST_PORT} are in use`)
+      const port = this.nextPort
+      this.nextPort = port >= LAST_PORT ? FIRST_PORT : port + 1
+      if (used.has(port) || this.reserved.has(port) || !(await isPortFree(ADDRESS, port))) continue
+      this.reserved.set(port, Date.now() + RESERVED_MS)
+      // Instances share the machine's ports: what it listens on is what others dial.
+      chosen.push({ internal: port, external: port })
+    }
+    return { address: ADDRESS, ports: chosen }
+  }
+
+  async create(spec: ContainerSpec): Promise<SeenContainer> {
+    const { disk, sandbox } = await this.ready()
+    const present = await this.find(spec.name)
+    if (present !== undefined) return present
+    if (!sandbox && !this.options.allowUnconfined && spec.labels['bloomery.sample'] !== 'true')
+      throw new EngineError(
+        'refused',
+        'Without bubblewrap nothing but the sample app is run here, because it would have all that you have. ' +
+          'Install it (apt-get install bubblewrap), use the docker engine, or accept the danger with BLOOMERY_PROCESS_UNCONFINED=true.',
+      )
+    const folder = this.folderOf(spec.name)
+    try {
+      await makeDisk(folder, { kind: disk, diskMb: spec.diskMb, layers: spec.layers.length })
+      const { environment, ...kept } = spec
+      this.environments.set(spec.name, environment)
+      await writeFile(join(folder, 'container.json.new'), JSON.stringify({ spec: kept } satisfies Kept))
+      await rename(join(folder, 'container.json.new'), join(folder, 'container.json'))
+    } catch (error) {
+      await removeDisk(folder)
+      throw new EngineError(
+        /no space/i.test(String(error)) ? 'no-space' : 'refused',
+        `Could not make ${spec.name}: ${messageOf(error)}`,
+        { cause: error },
+      )
+    }
+    return this.get(spec.name)
+  }
+
+  async start(name: string): Promise<SeenContainer> {
+    const { sandbox, cgroups } = await this.ready()
+    const seen = await this.get(name)
+    if (seen.status.state !== 'created') return seen
+    const environment = this.environments.get(name)
+    if (environment === undefined)
+      throw new EngineError('conflict', `${name} was made by an agent that is gone; remove it and make it anew`)
+    const folder = this.folderOf(name)
+    const kept = await this.kept(name)
+    if (kept === undefined) throw new EngineError('not-found', `There is no container ${name}`)
+    const trust = hostTrust(this.options.trustHostCertificates ?? true)
+    const spec: ContainerSpec = { ...kept.spec, environment: { ...trust.environment, ...environment } }
+    const disk = diskPaths(folder, spec.layers.length)
+    const layers = await this.openLayers(folder, spec)
+    const groups = cgroups?.make(name, spec) ?? []
+    const paths = { disk, layers, etc: this.etc }
+    const run = sandbox
+      ? { command: sandboxed(spec, paths), environment: spec.environment, cwd: folder }
+      : unconfined(spec, paths)
+    const order: SuperviseOrder = {
+      ...run,
+      folder,
+      ring: disk.ring,
+      rate: spec.logRateLimit,
+      tellsItsChild: sandbox,
+      cgroups: groups,
+      memoryBytes: cgroups === undefined ? spec.memoryMb * MIB : undefined,
+      fileDescriptors: spec.fileDescriptors,
+      bell: this.bell,
+    }
+    await this.launch(order)
+    this.environments.delete(name)
+    return this.get(name)
+  }
+
+  async stop(name: string, graceSeconds: number): Promise<{ killed: boolean }> {
+    const state = readState(this.folderOf(name))
+    if (state === undefined || state.exit !== undefined || !isAlive(state)) return { killed: false }
+    signal(state.supervisor.pid, 'SIGTERM')
+    const ended = await this.endsWithin(name, graceSeconds * 1000)
+    if (ended) return { killed: false }
+    await this.kill(name, 'SIGKILL')
+    await this.endsWithin(name, START_TIMEOUT_MS)
+    return { killed: true }
+  }
+
+  async kill(name: string, which: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const state = readState(this.folderOf(name))
+    if (state === undefined || state.exit !== undefined) return
+    if (which === 'SIGTERM') return signal(state.supervisor.pid, 'SIGTERM')
+    // The supervisor stays to tell how it ended.
+    if (state.target !== undefined) signal(-state.target, 'SIGKILL')
+  }
+
+  async remove(name: string): Promise<void> {
+    const folder = this.folderOf(name)
+    await this.kill(name, 'SIGKILL')
+    const state = readState(folder)
+    if (state !== undefined && !(await this.endsWithin(name, 5000))) signal(state.supervisor.pid, 'SIGKILL')
+    this.environments.delete(name)
+    const kept = await this.kept(name)
+    for (let i = 0; i < (kept?.spec.layers.length ?? 0); i++) {
+      const merged = join(folder, `merged${i}`)
+      if (await isMounted(merged)) await run('umount', [merged]).catch(() => run('umount', ['-l', merged]))
+    }
+    this.prepared?.cgroups?.remove(name)
+    await removeDisk(folder)
+  }
+
+  async find(name: string): Promise<SeenContainer | undefined> {
+    const kept = await this.kept(name)
+    if (kept === undefined) return undefined
+    const { spec } = kept
+    return {
+      name,
+      purpose: spec.purpose,
+      labels: spec.labels,
+      status: statusOf(readState(this.folderOf(name))),
+      address: ADDRESS,
+      publishedPorts: Object.fromEntries((spec.endpoint?.ports ?? []).map(({ internal, external }) => [internal, external])),
+    }
+  }
+
+  async list(purpose: ContainerPurpose): Promise<SeenContainer[]> {
+    return (await this.all()).filter((container) => container.purpose === purpose)
+  }
+
+  async wait(name: string, abort?: AbortSignal): Promise<Extract<ContainerStatus, { state: 'exited' }>> {
+    for (;;) {
+      abort?.throwIfAborted()
+      const { status } = await this.get(name)
+      if (status.state === 'exited') return status
+      await delay(POLL_MS, undefined, abort === undefined ? {} : { signal: abort })
+    }
+  }
+
+  async *output(name: string, { after, signal: abort }: { after?: string; signal: AbortSignal }): AsyncIterable<OutputLine> {
+    const ended = this.wait(name, abort)
+    ended.catch(() => undefined)
+    yield* readRing(diskPaths(this.folderOf(name), 0).ring, { after, signal: abort, ended })
+  }
+
+  async usage(names: readonly string[]): Promise<ReadonlyMap<string, ContainerUsage>> {
+    const found = new Map<string, ContainerUsage>()
+    for (const name of names) {
+      const state = readState(this.folderOf(name))
+      if (state?.target === undefined || state.exit !== undefined || !isAlive(state)) continue
+      const grouped = this.prepared?.cgroups === undefined ? undefined : await cgroupUsage(state.target).catch(() => undefined)
+      const diskBytes = await diskUsage(this.folderOf(name)).catch(() => 0)
+      found.set(name, { ...(grouped ?? treeUsage(state.target)), diskBytes })
+    }
+    return found
+  }
+
+  async exec(
+    name: string,
+    command: readonly string[],
+    options: { user?: 'vcap' | 'root'; environment?: Record<string, string> } = {},
+  ) {
+    const state = readState(this.folderOf(name))
+    if (state?.target === undefined || state.exit !== undefined) throw new EngineError('not-found', `${name} does not run`)
+    if (options.user === 'root') throw new EngineError('refused', 'There is no root inside a process of this engine')
+    return execInSandbox(state.target, command, {
+      confined: (await this.ready()).sandbox,
+      environment: options.environment ?? {},
+    })
+  }
+
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener)
+    this.watcher ??= watch(this.bell, { persistent: false }, () => {
+      for (const one of this.listeners) one()
+    })
+    return () => {
+      this.listeners.delete(listener)
+      if (this.listeners.size === 0) this.unwatch()
+    }
+  }
+
+  async readTar(name: string, path: string): Promise<Readable> {
+    const kept = await this.kept(name)
+    if (kept === undefined) throw new EngineError('not-found', `There is no container ${name}`)
+    const inside = resolve('/', path)
+    const place = this.placeOf(name, kept.spec, inside)
+    if (place === undefined) throw new EngineError('not-found', `${path} is not a place where ${name} keeps files`)
+    // Confined like the app: a link that it made must not lead to what only the platform may read.
+    const { sandbox } = await this.ready()
+    const tar = (at: string) => ['tar', '-C', dirname(at), '-cf', '-', '--', basename(at)]
+    const [program = '', ...args] = sandbox
+      ? confinedTo(place.source, place.target, tar(inside))
+      : tar(join(place.source, inside.slice(place.target.length)))
+    const user = !sandbox && isRoot() ? { uid: VCAP, gid: VCAP } : {}
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...user })
+    const stream = new PassThrough()
+    let complaint = ''
+    child.stderr.on('data', (part: Buffer) => (complaint += part.toString()))
+    child.stdout.pipe(stream, { end: false })
+    child.once('error', (error) => stream.destroy(error))
+    child.once('close', (code) =>
+      code === 0
+        ? stream.end()
+        : stream.destroy(new EngineError('not-found', `Could not read ${path} of ${name}: ${complaint.trim()}`)),
+    )
+    return stream
+  }
+
+  async cleanUp({ everything, graceSeconds = 10 }: { everything: boolean; graceSeconds?: number }): Promise<void> {
+    const names = (await readdir(this.options.folder).catch(() => [])).filter((name) => name !== 'etc' && name !== 'changed')
+    await Promise.all(
+      names.map(async (name) => {
+        const present = await this.find(name)
+        if (present !== undefined && !everything) return
+        if (present !== undefined) await this.stop(name, graceSeconds)
+        await this.remove(name)
+      }),
+    )
+  }
+
+  async close(): Promise<void> {
+    this.unwatch()
+  }
+
+  private get etc(): string {
+    return join(this.options.folder, 'etc')
+  }
+
+  private get bell(): string {
+    return join(this.options.folder, 'changed')
+  }
+
+  private unwatch(): void {
+    this.watcher?.close()
+    this.watcher = undefined
+  }
+
+  private async ready() {
+    if (this.prepared === undefined) await this.prepare()
+    if (this.prepared === undefined) throw new EngineError('unavailable', 'The engine is not prepared')
+    return this.prepared
+  }
+
+  private folderOf(name: string): string {
+    if (!/^[a-zA-Z0-9][\w.-]*$/.test(name)) throw new EngineError('refused', `'${name}' is no name for a container`)
+    return join(this.options.folder, name)
+  }
+
+  private async kept(name: string): Promise<Kept | undefined> {
+    const text = await readFile(join(this.folderOf(name), 'container.json'), 'utf8').catch(() => undefined)
+    return text === undefined ? undefined : (JSON.parse(text) as Kept)
+  }
+
+  private async get(name: string): Promise<SeenContainer> {
+    const seen = await this.find(name)
+    if (seen === undefined) throw new EngineError('not-found', `There is no container ${name}`)
+    return seen
+  }
+
+  private async all(): Promise<SeenContainer[]> {
+    const names = await readdir(this.options.folder).catch(() => [])
+    const seen = await Promise.all(names.map((name) => this.find(name)))
+    return seen.filter((container) => container !== undefined)
+  }
+
+  /** Root mounts an overlay; without root the layers are copied, the lowest first. */
+  private async openLayers(folder: string, spec: ContainerSpec): Promise<{ path: string; target: string }[]> {
+    const disk = diskPaths(folder, spec.layers.length)
+    const opened = []
+    for (const [i, { lower, target }] of spec.layers.entries()) {
+      const writable = disk.layers[i]
+      if (writable === undefined) continue
+      if (!isRoot()) {
+        for (const layer of [...lower].reverse())
+          await run('cp', ['-a', '--no-preserve=ownership', '--reflink=auto', `${layer}/.`, writable.upper])
+        opened.push({ path: writable.upper, target })
+        continue
+      }
+      const path = join(folder, `merged${i}`)
+      await mkdir(path, { recursive: true })
+      const options = `lowerdir=${lower.join(':')},upperdir=${writable.upper},workdir=${writable.work}`
+      if (!(await isMounted(path))) await run('mount', ['-t', 'overlay', 'overlay', '-o', options, path])
+      opened.push({ path, target })
+    }
+    return opened
+  }
+
+  private async launch(order: SuperviseOrder): Promise<void> {
+    const child = spawn(process.execPath, ['--max-semi-space-size=1', '--max-old-space-size=64', this.options.supervisorEntry], {
+      cwd: '/',
+      detached: true,
+      env: { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', BLOOMERY_INSTALLATION: this.options.installationId },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    child.unref()
+    child.stdin.end(JSON.stringify(order))
+    let complaint = ''
+    child.stderr.on('data', (part: Buffer) => (complaint += part.toString()))
+    try {
+      await new Promise<void>((started, failed) => {
+        const timer = setTimeout(() => failed(new Error('it did not answer in time')), START_TIMEOUT_MS)
+        const over = (error?: Error) => {
+          clearTimeout(timer)
+          if (error === undefined) started()
+          else failed(error)
+        }
+        child.stdout.once('data', () => over())
+        child.once('error', over)
+        child.once('exit', () => over(new Error(complaint.trim() || 'it ended at once')))
+      })
+    } catch (error) {
+      child.kill('SIGKILL')
+      throw new EngineError('refused', `The supervisor of a process could not start: ${messageOf(error)}`, { cause: error })
+    } finally {
+      child.stdout.destroy()
+      child.stderr.destroy()
+    }
+  }
+
+  private async endsWithin(name: string, ms: number): Promise<boolean> {
+    for (const until = Date.now() + ms; ;) {
+      const state = readState(this.folderOf(name))
+      if (state === undefined || state.exit !== undefined || !isAlive(state)) return true
+      if (Date.now() > until) return false
+      await delay(50)
+    }
+  }
+
+  /** The folder of the machine that holds a path inside, and where it is seen. */
+  private placeOf(name: string, spec: Kept['spec'], path: string): { source: string; target: string } | undefined {
+    const folder = this.folderOf(name)
+    const disk = diskPaths(folder, spec.layers.length)
+    const places = [
+      ...spec.mounts.map(({ source, target }) => ({ source, target })),
+      ...spec.layers.map(({ target }, i) => ({
+        source: isRoot() ? join(folder, `merged${i}`) : (disk.layers[i]?.upper ?? ''),
+        target,
+      })),
+      { source: disk.varTmp, target: '/var/tmp' },
+      { source: disk.tmp, target: '/tmp' },
+      { source: disk.home, target: '/home/vcap' },
+    ]
+    const inside = places.filter(({ target }) => path === target || path.startsWith(`${target}/`))
+    return inside.sort((a, b) => b.target.length - a.target.length)[0]
+  }
+}
+
+function statusOf(state: ProcessState | undefined): ContainerStatus {
+  if (state === undefined) return { state: 'created' }
+  if (state.exit !== undefined) return { state: 'exited', ...state.exit, finishedAt: new Date(state.exit.finishedAt) }
+  if (isAlive(state)) return { state: 'running', startedAt: new Date(state.startedAt) }
+  // Nobody is left to tell how it ended.
+  return { state: 'exited', exitCode: 137, outOfMemory: false, finishedAt: new Date(), reason: 'its supervisor is gone' }
+}
+
+function signal(pid: number, which: NodeJS.Signals): void {
+  try {
+    process.kill(pid, which)
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
