@@ -35,6 +35,7 @@ export function rolePrograms(context: RoleContext): { control: RoleProgram; cell
   const { paths } = settings
   const loopback = (port: number): string => `127.0.0.1:${port}`
   const joinUrl = `https://${loopback(ports.apiInternal)}`
+  const quietly = ['--import', repositoryPath('apps/bloomery/dist/idle-memory.entry.js')]
   const everywhere = {
     ...definedOnly(settings.inherited),
     BLOOMERY_HOME: paths.home,
@@ -50,6 +51,8 @@ export function rolePrograms(context: RoleContext): { control: RoleProgram; cell
     BLOOMERY_SCHEDULER_URL: `https://${loopback(ports.scheduler)}`,
     BLOOMERY_LOGS_URL: `https://${loopback(ports.logs)}`,
     NODE_ENV: 'production',
+    // glibc keeps an arena per thread otherwise.
+    MALLOC_ARENA_MAX: '2',
   }
   // Cells and routers are trusted with less: neither database nor keyring.
   const outside = without(everywhere, [
@@ -63,7 +66,7 @@ export function rolePrograms(context: RoleContext): { control: RoleProgram; cell
     control: {
       name: 'control',
       program: repositoryPath('apps/bloomery/dist/control.entry.js'),
-      nodeOptions: ['--max-semi-space-size=4'],
+      nodeOptions: ['--max-semi-space-size=4', ...quietly],
       graceMs: 12_000,
       env: {
         ...without(everywhere, ['BLOOMERY_ADMIN_PASSWORD']),
@@ -84,14 +87,14 @@ export function rolePrograms(context: RoleContext): { control: RoleProgram; cell
     cell: {
       name: 'cell',
       program: repositoryPath('apps/cell/dist/main.js'),
-      nodeOptions: ['--max-semi-space-size=2'],
+      nodeOptions: ['--max-semi-space-size=2', ...quietly],
       graceMs: 8_000,
       env: { ...outside, ...nodeEnvironment('cell', paths, joinUrl) },
     },
     router: {
       name: 'router',
       program: repositoryPath('apps/router/dist/main.js'),
-      nodeOptions: ['--max-semi-space-size=4'],
+      nodeOptions: ['--max-semi-space-size=4', ...quietly],
       graceMs: 8_000,
       env: {
         ...outside,
