@@ -62,6 +62,7 @@ export async function createScheduler(options: SchedulerOptions): Promise<Schedu
     return leader
   }
   const lead = async (term: Term): Promise<void> => {
+    sessions.forget()
     await acks.restore(pool)
     const mine = new Leader(term, {
       pool,

@@ -23,6 +23,8 @@ export function createPool(url: string, options: { max?: number; applicationName
   })
   // A broken idle connection is replaced at the next query; without a listener it would end the process.
   pool.on('error', () => undefined)
+  // So would one that breaks while it is in use: whoever uses it learns of that from its query.
+  pool.on('connect', (client) => client.on('error', () => undefined))
   return pool
 }
 

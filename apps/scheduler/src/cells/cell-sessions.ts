@@ -43,9 +43,15 @@ export class CellSessions {
     return true
   }
 
-  /** Takes note of a session that registered with an earlier leader. */
+  /** Takes note of a session that registered with another leader. */
   resume(cellId: string, epoch: string): void {
-    if (!this.#sessions.has(cellId)) this.begin(cellId, epoch)
+    if (this.#sessions.get(cellId)?.epoch !== epoch) this.begin(cellId, epoch)
+  }
+
+  /** At the begin of a term: others may have led in between. */
+  forget(): void {
+    this.#sessions.clear()
+    this.wakeAll()
   }
 
   noteReport(cellId: string, report: { readonly engineHealthy: boolean; readonly running: number }): void {
@@ -67,9 +73,10 @@ export class CellSessions {
     return (this.#sessions.get(cellId)?.running ?? 0) > 0
   }
 
-  /** A cell whose engine does not answer takes no new work. */
+  /** New work goes to cells that have told what they run, and whose engine answers. */
   canStart(cellId: string): boolean {
-    return this.#sessions.get(cellId)?.engineHealthy ?? true
+    const session = this.#sessions.get(cellId)
+    return session !== undefined && session.reported && session.engineHealthy
   }
 
   remember(cellId: string, wish: CellWish): void {

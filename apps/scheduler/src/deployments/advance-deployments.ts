@@ -21,7 +21,6 @@ export interface DeploymentRow {
   readonly webInstances: number | null
   readonly originalInstances: number
   readonly appState: string
-  readonly superseded: boolean
   /** Rows of the new process's type, oldest first; `web` where that one is gone. */
   readonly processes: readonly { readonly guid: string; readonly type: string; readonly instances: number }[]
 }
@@ -35,8 +34,6 @@ export const listDeployments = (pool: Pool): Promise<DeploymentRow[]> =>
           CASE WHEN jsonb_typeof(d.options->'max_in_flight') = 'number' THEN (d.options->>'max_in_flight')::int END AS "maxInFlight",
           CASE WHEN jsonb_typeof(d.options->'web_instances') = 'number' THEN (d.options->>'web_instances')::int END AS "webInstances",
           d.original_instances AS "originalInstances", a.state AS "appState",
-          EXISTS (SELECT 1 FROM deployments l WHERE l.app_guid = d.app_guid AND l.status_value = 'ACTIVE' AND l.status_reason <> 'CANCELING'
-            AND (l.created_at, l.guid) > (d.created_at, d.guid)) AS superseded,
           coalesce((SELECT jsonb_agg(jsonb_build_object('guid', p.guid, 'type', p.type, 'instances', p.instances)
               ORDER BY p.created_at, p.deployment_guid NULLS FIRST)
             FROM processes p WHERE p.app_guid = d.app_guid
@@ -73,6 +70,7 @@ function worldOf(deployment: DeploymentRow, { desired, actual }: Snapshot, now: 
       (row) =>
         row.processGuid === processGuid && row.presence === 'ordinary' && row.specVersion === specVersionOf.get(processGuid),
     )
+  const servingOf = (processGuid: string) => actual.filter((row) => row.processGuid === processGuid && isRoutable(row)).length
   const { newProcessGuid, processes } = deployment
   const newProcess = processes.find(({ guid }) => guid === newProcessGuid)
   return {
@@ -83,7 +81,7 @@ function worldOf(deployment: DeploymentRow, { desired, actual }: Snapshot, now: 
     newProcess,
     oldProcesses: processes
       .filter(({ guid }) => guid !== newProcessGuid)
-      .map((process) => ({ ...process, running: instancesOf(process.guid).filter(isRoutable).length })),
+      .map((process) => ({ ...process, running: servingOf(process.guid) })),
     instances: newProcess ? instancesOf(newProcess.guid) : [],
     now,
   }
@@ -127,28 +125,26 @@ async function applyStep(
       await turnBack(on, deployment, step.keepProcessGuid)
       await conclude(on, deployment, { value: 'FINALIZED', reason: 'CANCELED', detail: step.detail ?? deployment.detail, now })
       break
-    case 'supersede':
-      await conclude(on, deployment, { value: 'FINALIZED', reason: 'SUPERSEDED', detail: 'A newer deployment took over.', now })
-      break
   }
   deps.effects.changed('deployment', guid)
   return true
 }
 
 /**
- * As in CAPI the new row stays and the older ones go. The app's other processes change over to the newest spec that was written
- * for them together with the deployment.
+ * As in CAPI the new row stays and the older ones go. The app's other processes change over to the spec that was written for
+ * them together with the deployment.
  */
-async function finish(on: PoolClient, { appGuid, newProcessGuid, processes }: DeploymentRow): Promise<void> {
+async function finish(on: PoolClient, { appGuid, newProcessGuid, dropletGuid, processes }: DeploymentRow): Promise<void> {
   const old = processes.map(({ guid }) => guid).filter((guid) => guid !== newProcessGuid)
   await execute(on, sql`DELETE FROM processes WHERE guid = ANY(${old})`)
   await execute(on, sql`UPDATE processes SET deployment_guid = NULL, updated_at = now() WHERE guid = ${newProcessGuid}`)
   await execute(
     on,
     sql`UPDATE processes p SET current_spec_guid = newest.guid, updated_at = now()
-        FROM (SELECT DISTINCT ON (process_guid) process_guid, guid FROM run_specs WHERE app_guid = ${appGuid}
+        FROM (SELECT DISTINCT ON (process_guid) process_guid, guid, droplet_guid FROM run_specs WHERE app_guid = ${appGuid}
               ORDER BY process_guid, version DESC) newest
         WHERE p.app_guid = ${appGuid} AND newest.process_guid = p.guid AND p.guid <> ${newProcessGuid}
+          AND newest.droplet_guid = ${dropletGuid}
           AND p.current_spec_guid IS DISTINCT FROM newest.guid`,
   )
 }

@@ -33,11 +33,14 @@ export interface ConvergeDeps {
   /** Whether routers may know the instance: then they have to let go of it before it stops. */
   readonly isPublished: (instanceGuid: string) => boolean
   readonly maxStarting: number
+  /** Cells that were there before this term are waited for this long: what they run already must not be placed again. */
+  readonly awaitReports: boolean
 }
 
 export interface Converged {
   readonly changed: boolean
-  readonly view: CellView
+  /** Why nothing of missing cells is replaced, if so many fell silent. */
+  readonly hold: string | undefined
 }
 
 type Action = ConvergenceAction<InstanceRow>
@@ -54,7 +57,7 @@ export async function converge(deps: ConvergeDeps, snapshot: Snapshot, now: Date
   const view = mayMiss ? seen : { ...seen, hold: seen.hold ?? 'too early to tell which cells are missing' }
   const actions = planConvergence<InstanceRow>({ desired: snapshot.desired, actual: snapshot.actual, cells: view, now })
   const waits = snapshot.actual.some((row) => row.state === 'unclaimed')
-  if (actions.length === 0 && !waits) return { changed: false, view }
+  if (actions.length === 0 && !waits) return { changed: false, hold: seen.hold }
   const changed = await guarded(deps.pool, deps.lease, async (on) => {
     const write = new InstanceWrites(on, deps.lease.token, now)
     await perform(actions, write, deps, snapshot.desired)
@@ -65,12 +68,12 @@ export async function converge(deps: ConvergeDeps, snapshot: Snapshot, now: Date
     })
     const claimed = await claim(plan.placed, write, deps)
     const failed = plan.failed.filter(({ request, error }) => request.placementError !== error)
-    await write.notePlacementErrors(failed.map(({ request, error }) => ({ ...request, error })))
+    await write.notePlacementErrors(failed.map(({ request, error }) => ({ ...keyOf(request), error })))
     await recordDecisions(on, [...actions.flatMap(decisionOf), ...claimed, ...failed.map(failureDecision)])
     for (const { request } of failed) deps.effects.changed('process', request.processGuid)
     return actions.length > 0 || claimed.length > 0 || failed.length > 0
   })
-  return { changed, view }
+  return { changed, hold: seen.hold }
 }
 
 async function perform(actions: readonly Action[], write: InstanceWrites, deps: ConvergeDeps, desired: readonly DesiredRow[]) {

@@ -1,5 +1,4 @@
 import { sql, type Lease, type Pool } from '@bloomery/database/sql'
-import type { CellView } from '@bloomery/domain'
 import type { Logger } from '@bloomery/telemetry'
 import type { CellSessions } from '../cells/cell-sessions.js'
 import type { Clock } from '../clock.js'
@@ -38,6 +37,8 @@ const STORE_ROUTERS_MS = 5_000
 const PRUNE_MS = 60 * 60_000
 /** Silence of cells counts from here on: those that are there have reported by then. */
 const GRACE_MS = 15_000
+/** Agents report every 5 s. */
+const FIRST_REPORTS_MS = 7_000
 /** Instances stop this long after their withdrawal, whatever routers say. */
 const UNROUTE_MS = 5_000
 
@@ -50,6 +51,7 @@ export class Leader {
   #lastPruneAt = performance.now()
   #settledSince: Date
   #hold: string | undefined
+  readonly #ledSince = performance.now()
 
   constructor(
     readonly term: Term,
@@ -112,7 +114,7 @@ export class Leader {
     const deployed = await advanceDeployments({ pool, clock, lease: this.lease, effects }, snapshot)
     if (deployed) snapshot = await readSnapshot(pool)
     const now = clock.now()
-    const { changed, view } = await converge(
+    const { changed, hold } = await converge(
       {
         pool,
         lease: this.lease,
@@ -120,12 +122,13 @@ export class Leader {
         effects,
         isPublished: (guid) => this.deps.feed.holds(guid),
         maxStarting: this.deps.maxStarting,
+        awaitReports: performance.now() - this.#ledSince < FIRST_REPORTS_MS,
       },
       snapshot,
       now,
       now.getTime() - this.#settledSince.getTime() > GRACE_MS,
     )
-    this.#noteHold(view)
+    this.#noteHold(snapshot.cells.length > 0 ? hold : undefined)
     if (changed) {
       await this.#publish(await listInstances(pool, sql`true`))
       await this.#advanceStops()
@@ -185,7 +188,7 @@ export class Leader {
     }
   }
 
-  #noteHold({ hold }: CellView): void {
+  #noteHold(hold: string | undefined): void {
     if (hold !== this.#hold && hold !== undefined)
       this.deps.log.warn({ reason: hold }, 'nothing of missing cells is replaced for now')
     this.#hold = hold

@@ -17,8 +17,6 @@ export interface DeploymentWorld {
   readonly lastHealthyAt: Date
   readonly lastStatusChangeAt: Date
   readonly appStarted: boolean
-  /** A later deployment of the same app is under way. */
-  readonly superseded: boolean
   /** undefined: its row is gone. */
   readonly newProcess: { readonly guid: string; readonly instances: number } | undefined
   /** The app's other rows of that type, oldest first. */
@@ -45,7 +43,6 @@ export type DeploymentStep =
   /** Turn back: the old version up first. */
   | { readonly kind: 'begin-cancel'; readonly detail: string }
   | { readonly kind: 'finish-cancel'; readonly keepProcessGuid: string | undefined; readonly detail: string | null }
-  | { readonly kind: 'supersede' }
 
 export const DEPLOYMENT_LIMITS = {
   /** Without progress for this long a deployment gives up. The longest startup limit of a health check is three minutes. */
@@ -56,7 +53,6 @@ export const DEPLOYMENT_LIMITS = {
 
 /** One step of a rolling deployment, by Cloud Foundry's rules: up first, and down only by what serves already. */
 export function planDeployment(world: DeploymentWorld): DeploymentStep | undefined {
-  if (world.superseded) return { kind: 'supersede' }
   if (world.statusReason === 'CANCELING') return planTurningBack(world)
   if (!world.newProcess)
     return { kind: 'finish-cancel', keepProcessGuid: oldest(world)?.guid, detail: 'The process of the new version was deleted.' }
@@ -89,17 +85,23 @@ function planRollOut(world: DeploymentWorld, newProcess: { guid: string; instanc
   return { kind: 'scale', scales: [], healthy: false, detail }
 }
 
-/** The old rows, oldest first, down to what the new version does not yet serve. */
+/**
+ * The old rows, oldest first, down to what the new version does not yet serve. What was left half done by an earlier deployment and
+ * serves nothing goes first: it must not be counted as if it did.
+ */
 function scaleDownOld({ oldProcesses, targetInstances }: DeploymentWorld, serving: number): DeploymentScale[] {
-  let surplus = oldProcesses.reduce((sum, { instances }) => sum + instances, 0) - Math.max(targetInstances - serving, 0)
-  const scales: DeploymentScale[] = []
-  for (const { guid, instances } of oldProcesses) {
+  // A new version that serves nothing yet takes nothing away, even where more than the target runs.
+  if (serving === 0) return []
+  const idle = oldProcesses.filter(({ running, instances }) => running === 0 && instances > 0)
+  const scales: DeploymentScale[] = idle.map(({ guid }) => ({ processGuid: guid, instances: 0 }))
+  const busy = oldProcesses.filter(({ running }) => running > 0)
+  let surplus = busy.reduce((sum, { instances }) => sum + instances, 0) - Math.max(targetInstances - serving, 0)
+  for (const { guid, instances } of busy) {
     const fewer = Math.min(Math.max(surplus, 0), instances)
     if (fewer > 0) scales.push({ processGuid: guid, instances: instances - fewer })
     surplus -= fewer
   }
-  // A new version that serves nothing yet takes nothing away, even where more than the target runs.
-  return serving > 0 ? scales : []
+  return scales
 }
 
 function obstacleOf(instances: readonly DeployingInstance[], failing: DeployingInstance | undefined): string | null {
