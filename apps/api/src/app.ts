@@ -6,6 +6,7 @@ import { authenticate, type TokenVerifier } from './http/authentication.js'
 import { baseUrlOf } from './http/base-url.js'
 import type { Context } from './http/context.js'
 import { answerErrors } from './http/errors.js'
+import type { Permission } from './http/permissions.js'
 import { jobRoutes } from './jobs/routes.js'
 import { absentRoutes } from './resources/absent/routes.js'
 import { domainRoutes } from './resources/domains/routes.js'
@@ -22,6 +23,18 @@ import { spaceQuotaRoutes } from './resources/space-quotas/routes.js'
 import { spaceFeatureRoutes } from './resources/spaces/feature-routes.js'
 import { spaceRoutes } from './resources/spaces/routes.js'
 import { userRoutes } from './resources/users/routes.js'
+
+/** A route and who may call it. */
+export interface DeclaredRoute {
+  readonly method: string
+  readonly url: string
+  readonly permission: Permission
+}
+declare module 'fastify' {
+  interface FastifyInstance {
+    readonly declaredRoutes: readonly DeclaredRoute[]
+  }
+}
 
 /** Each entry adds the routes of one resource; the order is of no meaning. */
 const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] = [
@@ -82,9 +95,14 @@ export async function buildApp(
     reply.header('x-vcap-request-id', request.id)
   })
   authenticate(app, context, tokens)
+  const declared: DeclaredRoute[] = []
+  app.decorate('declaredRoutes', declared)
   app.addHook('onRoute', (route) => {
-    if (route.method !== 'HEAD' && !route.config?.permission)
+    if (route.method === 'HEAD') return
+    const permission = route.config?.permission
+    if (!permission)
       throw new Error(`${String(route.method)} ${route.url} declares no permission; every route must say who may call it.`)
+    declared.push({ method: String(route.method), url: route.url, permission })
   })
   for (const resource of RESOURCES) resource(app, context)
   for (const routes of more) routes(app)

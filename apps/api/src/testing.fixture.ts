@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { readFile, rm } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
 import { BlobError, type BlobEntry, type BlobInfo, type Blobstore } from '@bloomery/blobstore'
-import { CfError, type Envelope } from '@bloomery/contracts'
+import type { Envelope } from '@bloomery/contracts'
 import { createDatabase, createPool } from '@bloomery/database'
 import { startRedis } from '@bloomery/embedded'
 import { Nudges, StagingQueue } from '@bloomery/queues'
@@ -17,20 +17,28 @@ import { buildApp } from './app.js'
 import { Changes } from './http/changes.js'
 import type { Context } from './http/context.js'
 import type { Principal } from './http/principal.js'
+import { healthRoutes } from './health.js'
 import { Jobs } from './jobs/jobs.js'
 import type { InstanceUsage, LogReader } from './logs/log-reader.js'
+import { oauthRoutes } from './oauth/routes.js'
+import { SigningKeys } from './oauth/signing-keys.js'
+import { Tokens } from './oauth/tokens.js'
 import type { ApiSettings } from './settings.js'
 
 /** The API over a real Postgres and Redis, with its own data; only the blob store and the log store are stand-ins. */
 export interface TestApi {
   readonly app: FastifyInstance
   readonly context: Context
+  readonly tokens: Tokens
+  readonly keys: SigningKeys
   readonly blobs: MemoryBlobstore
   readonly logs: MemoryLogs
   readonly databaseUrl: string
   readonly redisUrl: string
   /** A caller with these scopes; users get a row. The same name is the same user. */
   caller(name: string, scopes?: readonly string[]): Promise<Caller>
+  /** How many statements Prisma sends while this runs. */
+  countQueries(work: () => Promise<unknown>): Promise<number>
   close(): Promise<void>
 }
 
@@ -74,14 +82,18 @@ export const TEST_SETTINGS: ApiSettings = {
 }
 const ORDINARY = ['cloud_controller.read', 'cloud_controller.write', 'openid']
 
-export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise<TestApi> {
+export async function startTestApi(
+  settings: Partial<ApiSettings> = {},
+  more: readonly ((app: FastifyInstance) => void)[] = [],
+): Promise<TestApi> {
   const folder = mkdtempSync(join(tmpdir(), 'bloomery-api-'))
   const [postgres, redis] = await Promise.all([
     createTestDatabase(),
     startRedis({ home: folder, installationId: `tests-${randomUUID()}`, logFile: join(folder, 'redis.log') }),
   ])
   const pool = createPool(postgres.url, { max: 8 })
-  const db = createDatabase(postgres.url)
+  let queries = 0
+  const db = createDatabase(postgres.url, { onQuery: () => queries++ })
   const nudges = new Nudges(redis.url)
   const stagingQueue = new StagingQueue(redis.url)
   const keyring = new Keyring('k1', new Map([['k1', randomBytes(32)]]))
@@ -106,19 +118,22 @@ export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise
     now: () => new Date(),
   }
   const principals = new Map<string, Principal>()
-  const app = await buildApp(context, {
-    verify: async (token) => {
-      const principal = principals.get(token)
-      if (!principal) throw new CfError('InvalidAuthToken', 'Invalid Auth Token')
-      return principal
-    },
-  })
+  const keys = new SigningKeys(db, keyring, context.now)
+  await keys.rotate()
+  const tokens = new Tokens(pool, keys, 'http://uaa.bloomery.test:8080/oauth/token', context.now)
+  const app = await buildApp(context, { verify: async (token) => principals.get(token) ?? tokens.verify(token) }, [
+    (routes) => oauthRoutes(routes, context, tokens, keys),
+    (routes) => healthRoutes(routes, { pool, logReader: logs, isRedisReady: () => nudges.isReady() }),
+    ...more,
+  ])
   await app.ready()
   jobs.start(500)
 
   return {
     app,
     context,
+    tokens,
+    keys,
     blobs,
     logs,
     databaseUrl: postgres.url,
@@ -132,6 +147,11 @@ export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise
       const token = `token-of-${name}-${scopes.join('+')}`
       principals.set(token, { kind: 'user', guid: user.guid, name, origin: 'uaa', scopes: new Set(scopes) })
       return callerOf(app, user.guid, name, token)
+    },
+    countQueries: async (work) => {
+      const before = queries
+      await work()
+      return queries - before
     },
     close: async () => {
       await app.close()

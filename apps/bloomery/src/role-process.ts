@@ -20,6 +20,9 @@ export interface RoleProgram {
 /** By this exit code a role says that starting it again is in vain until someone changes its configuration. */
 export const EXIT_MISCONFIGURED = 78
 
+// The rest of the environment (PWD, terminal, …) differs between any two starts.
+const SETTINGS = /^(BLOOMERY_|DOCKER_|NODE_|SSL_|DATABASE_URL$|REDIS_URL$|BLOBSTORE_URL$|AWS_)|_proxy$/i
+
 const Record_ = z.object({ pid: z.number(), startedAt: z.string(), digest: z.string() })
 
 /**
@@ -99,7 +102,9 @@ export class RoleProcess implements Ward {
   /** Program and settings; a new build or a changed setting replaces the process. */
   #digest(): string {
     const { size, mtimeMs } = existsSync(this.role.program) ? statSync(this.role.program) : { size: 0, mtimeMs: 0 }
-    const settings = Object.entries(this.role.env).sort(([a], [b]) => (a < b ? -1 : 1))
+    const settings = Object.entries(this.role.env)
+      .filter(([name]) => SETTINGS.test(name))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
     return createHash('sha256')
       .update(JSON.stringify([this.role.program, size, mtimeMs, this.role.nodeOptions, settings]))
       .digest('hex')

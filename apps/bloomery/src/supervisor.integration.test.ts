@@ -45,7 +45,7 @@ describe('a role in a process of its own', () => {
   it('is replaced when its settings have changed', async () => {
     const first = await role(SLEEPER).ensure()
     const changed = new RoleProcess(
-      { ...(made[0]?.role as RoleProgram), env: { OTHER: 'setting' } },
+      { ...(made[0]?.role as RoleProgram), env: { BLOOMERY_BIND: '0.0.0.0' } },
       { run: folder, logs: folder },
     )
     made.push(changed)

@@ -42,8 +42,9 @@ export async function extractTar(source: Readable, target: string, options: Extr
       const { header } = entry
       counter.addEntry()
       if (header.type === 'file' || header.type === 'contiguous-file') counter.addBytes(header.size)
-      counter.checkRatio(packedBytes)
       await writer.write(header, entry as unknown as AsyncIterable<Buffer>)
+      // Only now: an entry is announced before the bytes that it was packed in have been read.
+      counter.checkRatio(packedBytes)
       entry.resume()
     }
     await writer.finish()

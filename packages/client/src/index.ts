@@ -22,11 +22,11 @@ export { type MatchedResource, uploadPackage, type UploadReport } from './packag
 export { type LogEntry, newestLogTime, recentLogs, tailLogs, type TailOptions } from './logs.js'
 export { formatSize, parseMegabytes, parseSize } from './sizes.js'
 export {
-  currentOrNewDroplet,
   deploy,
   type DeploymentOptions,
   processesOf,
   setCurrentDroplet,
+  stageIfNeeded,
   stagePackage,
   type StageOptions,
   statsOf,

@@ -17,7 +17,7 @@ const ALWAYS_IGNORED = ['.cfignore', '.DS_Store', '.git', '.gitignore', '.hg', '
 
 /** What a push of the folder uploads, sorted by path; `.cfignore` in it is read as git reads its own. */
 export async function listSource(folder: string): Promise<SourceEntry[]> {
-  const rules = ignore({ allowRelativePaths: true })
+  const rules = ignore({ ignorecase: false })
     .add(ALWAYS_IGNORED)
     .add(await readIgnoreFile(join(folder, '.cfignore')))
   const entries: SourceEntry[] = []

@@ -61,16 +61,15 @@ async function followStaging(
   }
 }
 
-/** The droplet of an app's newest package, where it has one; staged now where it has not. Undefined for an app without a package. */
-export async function currentOrNewDroplet(
-  client: CloudClient,
-  appGuid: string,
-  options: StageOptions = {},
-): Promise<string | undefined> {
+/**
+ * Stages an app's newest package where it has no droplet yet, and makes that droplet the app's. An app whose newest package was
+ * staged before keeps the droplet it has, for that may have been chosen on purpose.
+ */
+export async function stageIfNeeded(client: CloudClient, appGuid: string, options: StageOptions = {}): Promise<void> {
   const newest = await client.findOne<Package>('/v3/packages', { app_guids: appGuid, order_by: '-created_at' })
-  if (!newest) return undefined
+  if (!newest) return
   const droplet = await client.findOne<{ guid: string }>(`/v3/packages/${newest.guid}/droplets`, { states: 'STAGED' })
-  return droplet?.guid ?? stagePackage(client, appGuid, newest.guid, options)
+  if (!droplet) await setCurrentDroplet(client, appGuid, await stagePackage(client, appGuid, newest.guid, options))
 }
 
 export const setCurrentDroplet = (client: CloudClient, appGuid: string, dropletGuid: string): Promise<unknown> =>

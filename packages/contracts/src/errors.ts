@@ -3,6 +3,7 @@ export const CF_ERRORS = {
   InvalidAuthToken: { code: 1000, title: 'CF-InvalidAuthToken', status: 401 },
   MessageParseError: { code: 1001, title: 'CF-MessageParseError', status: 400 },
   InvalidRelation: { code: 1002, title: 'CF-InvalidRelation', status: 400 },
+  BadRequest: { code: 1004, title: 'CF-BadRequest', status: 400 },
   NotFound: { code: 10000, title: 'CF-NotFound', status: 404 },
   UnknownError: { code: 10001, title: 'UnknownError', status: 500 },
   NotAuthenticated: { code: 10002, title: 'CF-NotAuthenticated', status: 401 },

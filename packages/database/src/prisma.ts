@@ -5,9 +5,14 @@ export type Database = PrismaClient
 /** Inside `database.$transaction(async (tx) => …)`. */
 export type Transaction = Prisma.TransactionClient
 
-/** The Prisma client over the pg driver. Meant for the api role; others use `@bloomery/database/sql` and stay small. */
-export function createDatabase(url: string, options: { max?: number } = {}): Database {
-  return new PrismaClient({ adapter: new PrismaPg({ connectionString: url, max: options.max ?? 8 }) })
+/** The Prisma client over the pg driver; `onQuery` is told each statement. Meant for the api role; others use `@bloomery/database/sql` and stay small. */
+export function createDatabase(url: string, options: { max?: number; onQuery?: (text: string) => void } = {}): Database {
+  const adapter = new PrismaPg({ connectionString: url, max: options.max ?? 8 })
+  const { onQuery } = options
+  if (!onQuery) return new PrismaClient({ adapter })
+  const client = new PrismaClient({ adapter, log: [{ emit: 'event', level: 'query' }] })
+  client.$on('query', ({ query }) => onQuery(query))
+  return client
 }
 
 /** True for a violated unique index; `fields` names columns or the index. */

@@ -101,3 +101,4 @@ export type {
   ManifestService,
   ParsedManifest,
 } from './manifests/manifest.js'
+export { shownInstances, type SeenRow, type ShownInstance, type ShownState } from './instances/seen-instances.js'

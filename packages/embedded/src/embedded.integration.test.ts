@@ -1,5 +1,17 @@
+import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -65,6 +77,30 @@ describe('embedded Postgres', () => {
     expect(await query(second.url, 'SELECT one FROM t')).toEqual([{ one: 1 }])
   })
 
+  it('comes back though nobody has reaped the killed server', async () => {
+    // A parent that never asks for its child's end, as the first process of many containers.
+    const first = await keep(startPostgres(options))
+    const [command = '', ...args] = readFileSync(`/proc/${first.identity.pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
+    const owner = statSync(join(home, 'postgres', 'data'))
+    await first.stop()
+    const careless = spawn('sh', ['-c', '"$@" & sleep 60', 'sh', command, ...args], {
+      uid: owner.uid,
+      gid: owner.gid,
+      stdio: 'ignore',
+    })
+    const taken = await eventually(async () => {
+      const found = await startPostgres(options)
+      return found.adopted && found
+    })
+    await query(taken.url, 'SELECT 1')
+    process.kill(careless.pid ?? 0, 'SIGSTOP')
+    process.kill(taken.identity.pid, 'SIGKILL')
+    const second = await keep(startPostgres(options))
+    expect(second.adopted).toBe(false)
+    expect(await query(second.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }])
+    careless.kill('SIGKILL')
+  })
+
   it('lets nobody in without the password', async () => {
     const { url } = await keep(startPostgres(options))
     await expect(query(url.replace(/:[^:@]+@/, ':wrong@'), 'SELECT 1')).rejects.toThrow(/password/)
@@ -106,6 +142,7 @@ describe('private Redis', () => {
     expect(await startRedis(options)).toMatchObject({ adopted: true, identity: first.identity })
     await ask(first.url, 'BGREWRITEAOF')
     process.kill(first.identity.pid, 'SIGKILL')
+    await ended(first)
     const second = await keep(startRedis(options))
     expect(second.adopted).toBe(false)
     expect(await ask(second.url, 'GET key')).toContain('value')

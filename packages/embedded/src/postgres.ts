@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { EmbeddedError } from './errors.js'
 import { postgresBinaries, type PostgresBinaries } from './postgres-binaries.js'
-import { findByPidFile, isAlive, stopProcess, type ProcessIdentity } from './process-identity.js'
+import { findByPidFile, isAlive, isZombie, stopProcess, type ProcessIdentity } from './process-identity.js'
 import { spawnDetached, type EmbeddedServer } from './server-process.js'
 import { serverFolder, serverUser, socketFolder, type Installation, type ServerUser } from './storage.js'
 
@@ -60,6 +60,7 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedS
   const password = readFileSync(passwordFile, 'utf8').trim()
   const url = `postgresql://${ROLE}:${password}@/${DATABASE}?host=${encodeURIComponent(sockets)}&port=${PORT}`
 
+  await clearLockOfZombie(join(data, 'postmaster.pid'))
   const running = findByPidFile(join(data, 'postmaster.pid'), data)
   const identity = running ?? (await launch(binaries, { data, sockets, user, options }))
   await untilReady(data, identity, options.logFile)
@@ -143,6 +144,22 @@ async function launch(
     user: how.user,
     env: { BLOOMERY_INSTALLATION_ID: how.options.installationId, BLOOMERY_HOME: how.options.home },
   })
+}
+
+/**
+ * Postgres takes a killed server for alive while its zombie is there, and in a container whose first process reaps none that is
+ * for ever. Its lock file is removed once nothing is attached to its shared memory any more (the sign that Postgres goes by).
+ */
+async function clearLockOfZombie(lockFile: string): Promise<void> {
+  const [pid, , , , , , shared] = readLines(lockFile)
+  if (!isZombie(Number(pid))) return
+  const shmid = shared?.trim().split(/\s+/)[1]
+  for (const end = Date.now() + 10_000; Date.now() < end; await delay(50)) {
+    const segment = readLines('/proc/sysvipc/shm')
+      .map((line) => line.trim().split(/\s+/))
+      .find((fields) => fields[1] === shmid)
+    if (segment === undefined || segment[6] === '0') return rmSync(lockFile, { force: true })
+  }
 }
 
 /** The server writes its state into the last line of its pid file; so does pg_ctl learn of it. */

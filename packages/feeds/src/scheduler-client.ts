@@ -28,7 +28,11 @@ export interface SchedulerClient {
 
 export function createSchedulerClient(options: { url: string; identity: IdentitySource }): SchedulerClient {
   let dispatcher: Dispatcher | undefined
-  const call = async (method: 'GET' | 'POST', path: string, extra: { body?: unknown; timeoutMs: number; signal?: AbortSignal }) => {
+  const call = async (
+    method: 'GET' | 'POST',
+    path: string,
+    extra: { body?: unknown; timeoutMs: number; signal?: AbortSignal },
+  ) => {
     dispatcher ??= dialRole('scheduler', options.identity, { connections: 4, headersTimeout: DESIRED_TIMEOUT_MS })
     const signals = [AbortSignal.timeout(extra.timeoutMs), ...(extra.signal === undefined ? [] : [extra.signal])]
     try {
@@ -42,7 +46,8 @@ export function createSchedulerClient(options: { url: string; identity: Identity
       })
       const text = await answer.body.text()
       if (answer.statusCode === 204 || answer.statusCode === 304) return undefined
-      if (answer.statusCode >= 300) throw new SchedulerRefusal(answer.statusCode, `The scheduler answered ${answer.statusCode}: ${text.slice(0, 300)}`)
+      if (answer.statusCode >= 300)
+        throw new SchedulerRefusal(answer.statusCode, `The scheduler answered ${answer.statusCode}: ${text.slice(0, 300)}`)
       return JSON.parse(text) as unknown
     } catch (error) {
       // A connection that failed is dialled anew, with the certificate of that moment.

@@ -5,6 +5,8 @@ import type { Nudges, StagingQueue } from '@bloomery/queues'
 import type { Blobstore } from '@bloomery/blobstore'
 import type { LogSender } from '@bloomery/feeds'
 import type { Logger } from '@bloomery/telemetry'
+import type { Access, Permission } from './permissions.js'
+import type { Principal } from './principal.js'
 import type { Changes } from './changes.js'
 import type { Jobs } from '../jobs/jobs.js'
 import type { ApiSettings } from '../settings.js'
@@ -30,14 +32,14 @@ export interface Context {
 declare module 'fastify' {
   interface FastifyRequest {
     /** Set by the authentication hook for every route that is not public. */
-    principal: import('./principal.js').Principal
+    principal: Principal
     /** Scheme, host and port under which this request reached us, if they are ours; links are built from it. */
     baseUrl: string
     /** What the caller may do; set with the principal. */
-    access: import('./permissions.js').Access
+    access: Access
   }
   interface FastifyContextConfig {
-    permission?: import('./permissions.js').Permission
+    permission?: Permission
   }
 }
 

@@ -1,4 +1,5 @@
 import { CfError } from '@bloomery/contracts'
+import { Prisma } from '@bloomery/database'
 
 type Requirement =
   | { readonly kind: 'in' | 'notin'; readonly key: string; readonly values: readonly string[] }
@@ -36,23 +37,24 @@ export function parseLabelSelector(text: string): Requirement[] {
 export interface LabelCondition {
   AND?: LabelCondition[]
   OR?: LabelCondition[]
-  NOT?: LabelCondition | LabelCondition[]
-  labels?: { path: string[]; equals?: string; string_starts_with?: string }
+  NOT?: LabelCondition[]
+  labels?: { path: string[]; equals: string | typeof Prisma.DbNull }
 }
 
-/** `string_starts_with: ''` holds exactly where the key is present: label values are strings always. */
+/** A key that is not there is a database null at its path; `NOT` alone would lose such rows, since a comparison with null is neither true nor false. */
 export function labelConditions(requirements: readonly Requirement[]): LabelCondition[] {
   return requirements.map((requirement): LabelCondition => {
-    const present: LabelCondition = { labels: { path: [requirement.key], string_starts_with: '' } }
+    const path = [requirement.key]
+    const absent: LabelCondition = { labels: { path, equals: Prisma.DbNull } }
     switch (requirement.kind) {
       case 'exists':
-        return present
+        return { NOT: [absent] }
       case 'absent':
-        return { NOT: [{ AND: [present] }] }
+        return absent
       case 'in':
-        return { OR: requirement.values.map((value) => ({ labels: { path: [requirement.key], equals: value } })) }
+        return { OR: requirement.values.map((value) => ({ labels: { path, equals: value } })) }
       case 'notin':
-        return { AND: requirement.values.map((value) => ({ NOT: [{ labels: { path: [requirement.key], equals: value } }] })) }
+        return { OR: [absent, { NOT: requirement.values.map((value) => ({ labels: { path, equals: value } })) }] }
     }
   })
 }

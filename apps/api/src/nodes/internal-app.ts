@@ -28,7 +28,7 @@ export function buildInternalApp(parts: InternalParts): FastifyInstance {
     logger: false,
     https: serverTlsOptions(parts.identity, { anonymous: true }),
     bodyLimit: 64 * 1024,
-  }) as unknown as FastifyInstance
+  })
   answerErrors(app, log)
 
   const certify = async (node: NodeName, csrPem: string): Promise<JoinAnswer> => {

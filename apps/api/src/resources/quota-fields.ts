@@ -27,7 +27,7 @@ export const QuotaLimitsInput = {
     .optional(),
   routes: z.strictObject({ total_routes: Limit.optional(), total_reserved_ports: Limit.optional() }).optional(),
 }
-const QuotaLimitsSchema = z.object(QuotaLimitsInput)
+export const QuotaLimitsSchema = z.object(QuotaLimitsInput)
 export const DomainLimitsInput = z.strictObject({ total_domains: Limit.optional() }).optional()
 
 /** Columns that both kinds of quota have. */

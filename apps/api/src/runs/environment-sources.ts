@@ -12,7 +12,7 @@ type Keys = Pick<Context, 'keyring'>
 
 /** Where secrets are bound to, so that none decrypts in another's place. */
 export const variablesContext = (appGuid: string): string => `app:${appGuid}`
-export const groupContext = (name: 'running' | 'staging'): string => `environment-group:${name}`
+export const groupContext = (name: 'running' | 'staging'): string => `environment_variable_group:${name}`
 export const instanceCredentialsContext = (guid: string): string => `service-instance:${guid}`
 export const bindingCredentialsContext = (guid: string): string => `credential-binding:${guid}`
 

@@ -48,7 +48,8 @@ async function judge(
   const { organizationGuid } = app.space
   await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`bloomery:quota:${organizationGuid}`}, 0))`
   const organizationQuota = await tx.organizationQuota.findUnique({ where: { guid: app.space.organization.quotaGuid } })
-  const spaceQuota = app.space.quotaGuid === null ? null : await tx.spaceQuota.findUnique({ where: { guid: app.space.quotaGuid } })
+  const spaceQuota =
+    app.space.quotaGuid === null ? null : await tx.spaceQuota.findUnique({ where: { guid: app.space.quotaGuid } })
   const violations: QuotaViolation[] = []
   const scopes = [
     ['organization', organizationQuota, { space: { organizationGuid } }],

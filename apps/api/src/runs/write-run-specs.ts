@@ -10,8 +10,10 @@ import { readEnvironmentSources } from './environment-sources.js'
 const DEFAULT_PORT = 8080
 
 /** The command with which a process of this type starts; undefined where neither the user nor the droplet knows one. */
-export const commandOf = (process: Pick<Process, 'type' | 'command'>, droplet: Pick<Droplet, 'processTypes'> | null): string | undefined =>
-  process.command ?? (droplet?.processTypes as Record<string, string> | undefined)?.[process.type]
+export const commandOf = (
+  process: Pick<Process, 'type' | 'command'>,
+  droplet: Pick<Droplet, 'processTypes'> | null,
+): string | undefined => process.command ?? (droplet?.processTypes as Record<string, string> | undefined)?.[process.type]
 
 /**
  * Freezes what each process shall run: a new version of its run spec. `makeCurrent`: instances change over at once; without it

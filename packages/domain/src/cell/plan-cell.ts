@@ -31,7 +31,9 @@ export function planCell(wanted: readonly WantedOfCell[], held: readonly HeldByC
     return want === 'stop' || (want === undefined && announced)
   })
   return {
-    start: wanted.filter(({ instanceGuid, want }) => want === 'run' && !here.has(instanceGuid)).map(({ instanceGuid }) => instanceGuid),
+    start: wanted
+      .filter(({ instanceGuid, want }) => want === 'run' && !here.has(instanceGuid))
+      .map(({ instanceGuid }) => instanceGuid),
     stop: unwanted.filter(({ state }) => state === 'starting' || state === 'running').map(({ instanceGuid }) => instanceGuid),
     forget: unwanted.filter(({ state }) => state === 'crashed').map(({ instanceGuid }) => instanceGuid),
   }

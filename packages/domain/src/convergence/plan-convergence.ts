@@ -176,7 +176,7 @@ function planExtraCopy<Row extends ActualInstance>(
   world: ConvergenceWorld<Row>,
 ): ConvergenceAction<Row>[] {
   const { cells } = world
-  const successorServes = successor?.state === 'running' && (successor.routable || !row.routable)
+  const successorServes = successor?.state === 'running' && (successor.routable || !row.routable) && !isLost(successor, world)
   const answers = row.cellId !== null && cells.present.has(row.cellId)
   if (!answers) {
     if (successorServes) return [{ kind: 'remove', row, reason: 'replaced' }]

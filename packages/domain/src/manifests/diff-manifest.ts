@@ -111,7 +111,7 @@ function normalize(key: string, value: unknown): unknown {
   }
   if (name === 'log-rate-limit-per-second') {
     const parsed = parseBytes(value)
-    if (String(value as string | number) === '-1' || String(value as string | number) === '0') return Number(value)
+    if (String(value) === '-1' || String(value) === '0') return Number(value)
     return 'bytes' in parsed ? printBytes(parsed.bytes) : value
   }
   if (name.endsWith('health-check-type') && value === 'none') return 'process'
@@ -119,6 +119,4 @@ function normalize(key: string, value: unknown): unknown {
 }
 
 const same = (a: unknown, b: unknown): boolean =>
-  typeof a === 'object' || typeof b === 'object'
-    ? JSON.stringify(a) === JSON.stringify(b)
-    : String(a as string) === String(b as string)
+  typeof a === 'object' || typeof b === 'object' ? JSON.stringify(a) === JSON.stringify(b) : String(a) === String(b)

@@ -85,8 +85,8 @@ function mebibytes(value: unknown, label: string, complain: Complain): number | 
 
 function logRate(value: unknown, complain: Complain): number | undefined {
   if (value === undefined || value === null) return undefined
-  if (String(value as string | number).trim() === '-1') return -1
-  if (String(value as string | number).trim() === '0') return 0
+  if (String(value).trim() === '-1') return -1
+  if (String(value).trim() === '0') return 0
   const parsed = parseBytes(value)
   if ('fault' in parsed) complain(`Log rate limit per second ${parsed.fault}`)
   else if (parsed.bytes < 0) complain('Log rate limit per second must be an integer greater than or equal to -1B')
@@ -105,7 +105,7 @@ function parseHealthCheck(entries: Entries, prefix: '' | 'readiness-', complain:
   const label = prefix === '' ? 'Health check' : 'Readiness health check'
   const at = (key: string): unknown => entries[`${prefix}health-check-${key}`]
   const given = at('type')
-  const type = given === undefined || given === null ? undefined : TYPES[String(given as string)]
+  const type = given === undefined || given === null ? undefined : TYPES[String(given)]
   if (given !== undefined && given !== null && !type) complain(`${label} type must be "port", "process", or "http"`)
   const endpoint = at('http-endpoint')
   if (endpoint !== undefined && endpoint !== null) {

@@ -2,9 +2,12 @@ import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { diffRoutes } from './route-diff.js'
 
-const anyRoutes = fc.uniqueArray(fc.record({ routeGuid: fc.constantFrom<string>('a', 'b', 'c', 'd'), host: fc.constantFrom('x', 'y') }), {
-  selector: ({ routeGuid }) => routeGuid,
-})
+const anyRoutes = fc.uniqueArray(
+  fc.record({ routeGuid: fc.constantFrom<string>('a', 'b', 'c', 'd'), host: fc.constantFrom('x', 'y') }),
+  {
+    selector: ({ routeGuid }) => routeGuid,
+  },
+)
 
 describe('diffRoutes', () => {
   it('leads from any table to any other, and touches nothing that is equal', () =>

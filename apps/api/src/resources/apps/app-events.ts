@@ -31,7 +31,12 @@ export const recordAppEvent = (
 const CLOCKS = new WeakMap<LogSender, () => string>()
 
 /** Writes a line of source API into the app's log. */
-export function logForApp({ logSender }: Pick<Context, 'logSender'>, appGuid: string, text: string, stream: 'OUT' | 'ERR' = 'OUT'): void {
+export function logForApp(
+  { logSender }: Pick<Context, 'logSender'>,
+  appGuid: string,
+  text: string,
+  stream: 'OUT' | 'ERR' = 'OUT',
+): void {
   const next = CLOCKS.get(logSender) ?? createTimestamps()
   CLOCKS.set(logSender, next)
   logSender.send({ kind: 'log', sourceId: appGuid, instanceId: '0', sourceType: 'API', stream, timestamp: next(), text })

@@ -24,7 +24,7 @@ export async function beginRunning(tx: Transaction, context: Parts, appGuid: str
 export async function startApp(context: Parts, actor: JobActor, guid: string): Promise<App> {
   const { app, changed } = await context.db.$transaction(async (tx) => {
     const present = await lockApp(tx, guid)
-    if (present.state === 'STARTED' && (await isRunnable(tx, guid))) return { app: present as App, changed: false }
+    if (present.state === 'STARTED' && (await isRunnable(tx, guid))) return { app: present, changed: false }
     const started = await beginRunning(tx, context, guid)
     await recordAppEvent(tx, actor, present, 'audit.app.start')
     return { app: started, changed: true }
@@ -36,7 +36,7 @@ export async function startApp(context: Parts, actor: JobActor, guid: string): P
 export async function stopApp(context: Parts, actor: JobActor, guid: string): Promise<App> {
   const { app, changed } = await context.db.$transaction(async (tx) => {
     const present = await lockApp(tx, guid)
-    if (present.state === 'STOPPED') return { app: present as App, changed: false }
+    if (present.state === 'STOPPED') return { app: present, changed: false }
     const stopped = await tx.app.update({ where: { guid }, data: { state: 'STOPPED' } })
     await recordAppEvent(tx, actor, present, 'audit.app.stop')
     return { app: stopped, changed: true }

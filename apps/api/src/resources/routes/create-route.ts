@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { Prisma, type Domain, type Route, type Space, type Transaction } from '@bloomery/database'
+import type { Prisma } from '@bloomery/database'
+import { type Domain, type Route, type Space, type Transaction } from '@bloomery/database'
 import { recordAudit } from '../../http/audit.js'
 import type { Context } from '../../http/context.js'
 import { unprocessable } from '../../http/errors.js'

@@ -1,0 +1,249 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import { isUniqueViolation, type App, type Prisma } from '@bloomery/database'
+import { variableFaults } from '@bloomery/domain'
+import { z } from 'zod'
+import { parseBody, ToOne } from '../../http/bodies.js'
+import type { Context } from '../../http/context.js'
+import { unprocessable } from '../../http/errors.js'
+import { parseListQuery, presentList, readPage, type ListQuery } from '../../http/lists.js'
+import { applyMetadata, MetadataInput } from '../../http/metadata.js'
+import type { JobActor } from '../../jobs/jobs.js'
+import { accept, actorOf } from '../../jobs/routes.js'
+import { variablesContext } from '../../runs/environment-sources.js'
+import { presentOrganization } from '../organizations/presenter.js'
+import type { SpaceInOrganization } from '../spaces/find-space.js'
+import { presentSpace } from '../spaces/presenter.js'
+import { logForApp, recordAppEvent } from './app-events.js'
+import { restartApp, startApp, stopApp } from './change-state.js'
+import { DeleteAppParams, deleteApp } from './delete-app.js'
+import { findApp, IN_SPACE, type AppInSpace } from './find-app.js'
+import { applyLifecycle, LifecycleInput } from './lifecycle.js'
+import { presentApp } from './presenter.js'
+import { createProcess } from './processes-of-app.js'
+
+const AppName = z
+  .string('must be a string')
+  .trim()
+  .min(1, "can't be blank")
+  .max(255, 'is too long (maximum is 255 characters)')
+  .regex(/^[^\p{Cc}]*$/u, 'must not contain control characters')
+const CreateApp = z.strictObject({
+  name: AppName,
+  relationships: z.strictObject({ space: ToOne }),
+  lifecycle: LifecycleInput.optional(),
+  environment_variables: z.record(z.string(), z.unknown()).optional(),
+  metadata: MetadataInput.optional(),
+})
+const UpdateApp = z.strictObject({
+  name: AppName.optional(),
+  lifecycle: LifecycleInput.optional(),
+  metadata: MetadataInput.optional(),
+})
+interface ByGuid {
+  Params: { guid: string }
+}
+const INCLUDES = ['space', 'space.organization', 'org', 'organization']
+
+export function appRoutes(app: FastifyInstance, context: Context): void {
+  const { db } = context
+  context.jobs.register('app.delete', DeleteAppParams, (job) => deleteApp(context, job.params.guid, job.actor))
+
+  app.get('/v3/apps', { config: { permission: 'authenticated' } }, async (request) => {
+    const query = parseListQuery(request, {
+      filters: ['names', 'space_guids', 'organization_guids', 'lifecycle_type', 'stacks'],
+      orderBy: { name: 'name', state: 'state' },
+      include: INCLUDES,
+    })
+    const where: Prisma.AppWhereInput = { AND: [{ space: request.access.spaces() }, ...query.common, ...filtersOf(query)] }
+    const page = await readPage(
+      query,
+      (window) => db.app.findMany({ where, orderBy: query.orderBy, include: IN_SPACE, ...window }),
+      () => db.app.count({ where }),
+    )
+    return presentList(
+      request,
+      query,
+      page,
+      (each) => presentApp(each, request.baseUrl),
+      includedOf(query, page.rows, request.baseUrl),
+    )
+  })
+
+  app.get<ByGuid>('/v3/apps/:guid', { config: { permission: 'space.read' } }, async (request) => {
+    const query = parseListQuery(request, { include: INCLUDES, labels: false })
+    const found = await findApp(db, request, request.params.guid, 'space.read')
+    const included = includedOf(query, [found], request.baseUrl)
+    return { ...presentApp(found, request.baseUrl), ...(query.includes.size > 0 ? { included } : {}) }
+  })
+
+  app.post('/v3/apps', { config: { permission: 'space.develop' } }, async (request, reply) => {
+    const input = parseBody(CreateApp, request.body)
+    const spaceGuid = input.relationships.space.data.guid
+    const space = await db.space.findUnique({ where: { guid: spaceGuid }, include: { organization: true } })
+    if (!space || !(await request.access.hasInSpace('space.read', space)))
+      throw unprocessable('Invalid space. Ensure that the space exists and you have access to it.')
+    await request.access.requireInSpace('space.develop', space, 'Space not found')
+    const variables = input.environment_variables ?? {}
+    const faults = variableFaults(variables)
+    if (faults.length > 0) throw unprocessable(faults.map((fault) => `Environment variables ${fault}`))
+    const created = await createApp(context, actorOf(request), space, {
+      name: input.name,
+      lifecycle: input.lifecycle,
+      variables: variables as Record<string, string>,
+      metadata: input.metadata,
+    })
+    return reply.code(201).send(presentApp(created, request.baseUrl))
+  })
+
+  app.patch<ByGuid>('/v3/apps/:guid', { config: { permission: 'space.develop' } }, async (request) => {
+    const found = await findApp(db, request, request.params.guid, 'space.develop')
+    const input = parseBody(UpdateApp, request.body)
+    const updated = await updateApp(context, actorOf(request), found, input)
+    return presentApp(updated, request.baseUrl)
+  })
+
+  app.delete<ByGuid>('/v3/apps/:guid', { config: { permission: 'space.develop' } }, async (request, reply) => {
+    const found = await findApp(db, request, request.params.guid, 'space.develop')
+    return accept(context, request, reply, {
+      operation: 'app.delete',
+      params: { guid: found.guid },
+      resourceType: 'apps',
+      resourceGuid: found.guid,
+    })
+  })
+
+  for (const [action, act] of [
+    ['start', startApp],
+    ['stop', stopApp],
+    ['restart', restartApp],
+  ] as const)
+    app.post<ByGuid>(`/v3/apps/:guid/actions/${action}`, { config: { permission: 'space.operate' } }, async (request) => {
+      const found = await findApp(db, request, request.params.guid, 'space.operate')
+      return presentApp(await act(context, actorOf(request), found.guid), request.baseUrl)
+    })
+
+  app.post<ByGuid>(
+    '/v3/apps/:guid/actions/clear_buildpack_cache',
+    { config: { permission: 'space.operate' } },
+    async (request, reply) => {
+      const found = await findApp(db, request, request.params.guid, 'space.operate')
+      const { blobstore } = context
+      for await (const { key } of blobstore.list(`caches/${found.guid}/`)) await blobstore.delete(key)
+      return reply.code(202).send({})
+    },
+  )
+}
+
+function filtersOf(query: ListQuery): Prisma.AppWhereInput[] {
+  const conditions: Prisma.AppWhereInput[] = []
+  const add = (name: string, condition: (values: string[]) => Prisma.AppWhereInput): void => {
+    const values = query.values(name)
+    if (values) conditions.push(condition(values))
+  }
+  add('names', (values) => ({ name: { in: values } }))
+  add('space_guids', (values) => ({ spaceGuid: { in: values } }))
+  add('organization_guids', (values) => ({ space: { organizationGuid: { in: values } } }))
+  add('lifecycle_type', (values) => ({ lifecycleType: { in: values } }))
+  add('stacks', (values) => ({ stack: { in: values } }))
+  return conditions
+}
+
+function includedOf(query: ListQuery, apps: readonly AppInSpace[], baseUrl: string): Record<string, unknown[]> {
+  const withOrganizations = ['space.organization', 'org', 'organization'].some((name) => query.includes.has(name))
+  const withSpaces = query.includes.has('space') || query.includes.has('space.organization')
+  const spaces = new Map(apps.map(({ space }) => [space.guid, space]))
+  const organizations = new Map(apps.map(({ space }) => [space.organizationGuid, space.organization]))
+  return {
+    ...(withSpaces ? { spaces: [...spaces.values()].map((each) => presentSpace(each, baseUrl)) } : {}),
+    ...(withOrganizations
+      ? { organizations: [...organizations.values()].map((each) => presentOrganization(each, baseUrl)) }
+      : {}),
+  }
+}
+
+export interface NewApp {
+  readonly name: string
+  readonly lifecycle?: LifecycleInput | undefined
+  readonly variables?: Record<string, string>
+  readonly metadata?: MetadataInput | undefined
+}
+
+/** Creates an app with its web process, stopped. Throws CfError with the reference's words, e.g. for a name that is taken. */
+export async function createApp(
+  context: Context,
+  actor: JobActor,
+  space: SpaceInOrganization,
+  input: NewApp,
+  options: { readonly manifestTriggered?: boolean } = {},
+): Promise<App> {
+  const guid = randomUUID()
+  const variables = input.variables ?? {}
+  try {
+    const created = await context.db.$transaction(async (tx) => {
+      const lifecycle = await applyLifecycle(tx, input.lifecycle, true)
+      const row = await tx.app.create({
+        data: {
+          guid,
+          name: input.name,
+          spaceGuid: space.guid,
+          ...lifecycle,
+          ...(Object.keys(variables).length === 0
+            ? {}
+            : { environmentVariablesEncrypted: { ...context.keyring.encryptJson(variables, variablesContext(guid)) } }),
+          ...applyMetadata(undefined, input.metadata),
+        },
+      })
+      await createProcess(tx, context, guid, 'web')
+      const event = { ...row, space }
+      await recordAppEvent(tx, actor, event, 'audit.app.create', {
+        request: { name: input.name },
+        manifest_triggered: options.manifestTriggered ?? false,
+      })
+      await recordAppEvent(tx, actor, event, 'audit.app.process.create', { process_guid: guid, process_type: 'web' })
+      return row
+    })
+    logForApp(context, guid, `Created app with guid ${guid}`)
+    return created
+  } catch (error) {
+    throw nameTaken(error, input.name)
+  }
+}
+
+/** Renames an app, changes its lifecycle or its metadata. */
+export async function updateApp(
+  context: Context,
+  actor: JobActor,
+  found: AppInSpace,
+  input: { name?: string | undefined; lifecycle?: LifecycleInput | undefined; metadata?: MetadataInput | undefined },
+  options: { readonly manifestTriggered?: boolean } = {},
+): Promise<App> {
+  try {
+    const updated = await context.db.$transaction(async (tx) => {
+      await tx.$executeRaw`SELECT 1 FROM apps WHERE guid = ${found.guid} FOR NO KEY UPDATE`
+      const present = await tx.app.findUniqueOrThrow({ where: { guid: found.guid } })
+      const row = await tx.app.update({
+        where: { guid: found.guid },
+        data: {
+          ...(input.name === undefined ? {} : { name: input.name }),
+          ...(input.lifecycle ? await applyLifecycle(tx, input.lifecycle, false) : {}),
+          ...applyMetadata(present, input.metadata),
+        },
+      })
+      await recordAppEvent(tx, actor, { ...row, space: found.space }, 'audit.app.update', {
+        request: { ...(input.name === undefined ? {} : { name: input.name }) },
+        manifest_triggered: options.manifestTriggered ?? false,
+      })
+      return row
+    })
+    const changes = { ...(input.name === undefined ? {} : { name: input.name }) }
+    logForApp(context, found.guid, `Updated app with guid ${found.guid} (${JSON.stringify(changes)})`)
+    if (input.name !== undefined && input.name !== found.name) context.nudges.send({ topic: 'scheduler' })
+    return updated
+  } catch (error) {
+    throw nameTaken(error, input.name ?? found.name)
+  }
+}
+
+const nameTaken = (error: unknown, name: string): unknown =>
+  isUniqueViolation(error) ? unprocessable(`App with the name '${name}' already exists.`) : error

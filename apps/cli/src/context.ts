@@ -1,0 +1,83 @@
+import {
+  type App,
+  ClientError,
+  CloudClient,
+  configPath,
+  type Endpoints,
+  Http,
+  readConfig,
+  Session,
+  type StoredConfig,
+  writeConfig,
+} from '@bloomery/client'
+import type { Terminal } from './terminal.js'
+
+/** What every command works with. */
+export class Context {
+  private opened: CloudClient | undefined
+
+  private constructor(
+    readonly terminal: Terminal,
+    readonly cwd: string,
+    readonly path: string,
+    public config: StoredConfig,
+  ) {}
+
+  static async open(terminal: Terminal, cwd: string, env: NodeJS.ProcessEnv): Promise<Context> {
+    const path = configPath(env['BLOOM_HOME'])
+    return new Context(terminal, cwd, path, await readConfig(path))
+  }
+
+  async save(change: Partial<StoredConfig>): Promise<void> {
+    this.config = { ...this.config, ...change }
+    await writeConfig(this.path, this.config)
+  }
+
+  get endpoints(): Endpoints {
+    if (this.config.endpoints) return this.config.endpoints
+    throw new ClientError('not-logged-in', 'No API is targeted. Log in with: bloom login -a URL')
+  }
+
+  /** The client of the stored login. */
+  get client(): CloudClient {
+    if (this.opened) return this.opened
+    const { endpoints } = this
+    const { tokens, skipSslValidation } = this.config
+    if (!tokens) throw new ClientError('not-logged-in', 'Not logged in. Log in with: bloom login')
+    const http = new Http({ skipSslValidation })
+    const session = new Session(http, endpoints, tokens, (renewed) => void this.save({ tokens: renewed }))
+    this.opened = new CloudClient(http, endpoints, session, (warning) => this.terminal.warn(warning))
+    return this.opened
+  }
+
+  get organization(): { guid: string; name: string } {
+    if (this.config.organization) return this.config.organization
+    throw new ClientError('not-logged-in', 'No org is targeted. Target one with: bloom target -o ORG')
+  }
+  get space(): { guid: string; name: string } {
+    if (this.config.space) return this.config.space
+    throw new ClientError('not-logged-in', 'No space is targeted. Target one with: bloom target -s SPACE')
+  }
+
+  async findApp(name: string): Promise<App | undefined> {
+    const [app] = await this.client.list<App>('/v3/apps', { names: [name], space_guids: this.space.guid })
+    return app
+  }
+  async app(name: string): Promise<App> {
+    const app = await this.findApp(name)
+    if (app) return app
+    throw new ClientError('not-found', `App '${name}' not found in space ${this.space.name} of org ${this.organization.name}.`)
+  }
+
+  /** "Verb app NAME in org O / space S as U…", as cf begins. */
+  announce(what: string): void {
+    const { terminal } = this
+    const where = `in org ${terminal.name(this.organization.name)} / space ${terminal.name(this.space.name)}`
+    terminal.line(`${what} ${where} as ${terminal.name(this.client.session.userName)}...`)
+    terminal.line()
+  }
+
+  async close(): Promise<void> {
+    await this.opened?.close()
+  }
+}

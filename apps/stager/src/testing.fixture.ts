@@ -1,0 +1,227 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { lstat, mkdtemp, readdir, readlink, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Blobstore, openBlobstore } from '@bloomery/blobstore'
+import { DockerEngine } from '@bloomery/containers'
+import type { Envelope, Nudge } from '@bloomery/contracts'
+import { execute, type Pool, rows, sql } from '@bloomery/database/sql'
+import type { LogSender } from '@bloomery/feeds'
+import { Keyring } from '@bloomery/secrets'
+import { silentLogger } from '@bloomery/telemetry'
+import yazl from 'yazl'
+import { BuildpackStore } from './buildpacks/buildpack-store.js'
+import { Builds } from './builds/builds.js'
+import { readClientSettings } from './client-settings.js'
+import { NpmPackages } from './runtimes/npm-packages.js'
+import { RuntimeStore } from './runtimes/runtime-store.js'
+import { holderName, Stager } from './stager.js'
+import { AppCaches } from './staging/app-cache.js'
+
+export const IMAGE = process.env['BLOOMERY_STACK_IMAGE'] ?? 'bloomery/stack:bookworm'
+const repository = fileURLToPath(new URL('../../..', import.meta.url))
+export const examplePath = (name: string): string => join(repository, 'examples', name)
+/** Runtimes are large; all test files share what one has downloaded. */
+const RUNTIMES = join(tmpdir(), 'bloomery-test-runtimes')
+
+/** Keeps what is sent, for tests to read. */
+export class KeptLogs implements LogSender {
+  readonly lines: { source: string; stream: string; text: string; at: number }[] = []
+  send(envelope: Envelope): void {
+    if (envelope.kind === 'log')
+      this.lines.push({ source: envelope.sourceType, stream: envelope.stream, text: envelope.text, at: Date.now() })
+  }
+  flush(): Promise<boolean> {
+    return Promise.resolve(true)
+  }
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+  get text(): string {
+    return this.lines.map(({ text }) => text).join('\n')
+  }
+}
+
+export type Files = Readonly<Record<string, string | { readonly body: string; readonly mode?: number }>>
+
+/** A folder of the disk, or files given by name, as a package. */
+export async function zipOf(source: string | Files): Promise<NodeJS.ReadableStream> {
+  const zip = new yazl.ZipFile()
+  if (typeof source === 'string') await addFolder(zip, source, '')
+  else
+    for (const [name, file] of Object.entries(source)) {
+      const { body, mode } = typeof file === 'string' ? { body: file, mode: undefined } : file
+      if (name.endsWith('/')) zip.addEmptyDirectory(name, { mode: mode ?? 0o040755 })
+      else zip.addBuffer(Buffer.from(body), name, { mode: 0o100000 | (mode ?? 0o644), mtime: new Date(1_700_000_000_000) })
+    }
+  zip.end()
+  return zip.outputStream
+}
+
+async function addFolder(zip: yazl.ZipFile, folder: string, below: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name)
+    const found = await lstat(path)
+    if (found.isDirectory()) await addFolder(zip, path, `${below}${name}/`)
+    else if (found.isSymbolicLink()) zip.addBuffer(Buffer.from(await readlink(path)), below + name, { mode: 0o120777 })
+    else zip.addFile(path, below + name)
+  }
+}
+
+export interface Bench {
+  readonly home: string
+  readonly blobstore: Blobstore
+  readonly engine: DockerEngine
+  readonly logs: KeptLogs
+  readonly nudges: Nudge[]
+  readonly keyring: Keyring
+  readonly pool: Pool
+  readonly droplets: string
+  makeStager(options?: { timeoutMs?: number; nodeId?: string }): Stager
+  addBuild(options: {
+    files: string | Files
+    app?: string
+    buildpacks?: string[]
+    environment?: Record<string, string>
+    memoryMb?: number
+    diskMb?: number
+  }): Promise<{ build: string; app: string }>
+  addBuildpack(name: string, files: Files, options?: { position?: number; enabled?: boolean }): Promise<void>
+  build(guid: string): Promise<BuildRow | undefined>
+  droplet(guid: string | null): Promise<DropletRow>
+  close(): Promise<void>
+}
+export interface BuildRow {
+  readonly state: string
+  readonly error: string | null
+  readonly failure: { class: string; nextStep: string; lastLines: string[] } | null
+  readonly droplet_guid: string | null
+  readonly attempts: number
+}
+export interface DropletRow {
+  readonly sha256: string
+  readonly blob_key: string
+  readonly process_types: Record<string, string>
+  readonly buildpacks: { name: string; detect_output: string | null; version: string | null; buildpack_name: string | null }[]
+}
+
+/** A stager's surroundings on real parts: a database, an engine, a blob store on disk. `systemBuildpacks`: rows as the api seeds them. */
+export async function makeBench(pool: Pool, options: { systemBuildpacks?: readonly string[] } = {}): Promise<Bench> {
+  const home = await mkdtemp(join(tmpdir(), 'bloomery-stager-'))
+  const key = randomBytes(32)
+  const keyring = new Keyring('k1', new Map([['k1', key]]))
+  const blobstore = await openBlobstore(`file:${home}/blobs`, { blobsUrl: 'https://127.0.0.1:1', signingKey: key })
+  const engine = new DockerEngine({
+    installationId: `test-${randomUUID()}`,
+    folder: join(home, 'containers'),
+    image: IMAGE,
+    disk: 'measured',
+    logger: silentLogger,
+  })
+  await engine.prepare()
+  const logs = new KeptLogs()
+  const nudges: Nudge[] = []
+  const space = await seed(pool, options.systemBuildpacks ?? [])
+  const droplets = join(home, 'droplets')
+  const stagers: Stager[] = []
+  return {
+    home,
+    blobstore,
+    engine,
+    logs,
+    nudges,
+    keyring,
+    pool,
+    droplets,
+    makeStager: ({ timeoutMs = 300_000, nodeId = 'test' } = {}) => {
+      const stager = new Stager({
+        builds: new Builds(pool, holderName(nodeId)),
+        engine,
+        blobstore,
+        keyring,
+        buildpacks: new BuildpackStore(join(home, 'buildpacks'), join(repository, 'buildpacks'), blobstore),
+        runtimes: new RuntimeStore(RUNTIMES, new NpmPackages(join(RUNTIMES, '..', 'bloomery-test-versions')), process.arch),
+        caches: new AppCaches(join(home, 'caches'), blobstore),
+        clientSettings: () => readClientSettings({}, silentLogger),
+        nodeId,
+        image: IMAGE,
+        lifecycleFolder: join(repository, 'apps/stager/lifecycle'),
+        workFolder: join(home, `builds-${nodeId}`),
+        cellDroplets: () => droplets,
+        stagingTimeoutMs: timeoutMs,
+        logger: silentLogger,
+        sender: logs,
+        nudge: (nudge) => nudges.push(nudge),
+        concurrency: 2,
+      })
+      stagers.push(stager)
+      stager.start()
+      return stager
+    },
+    addBuild: async ({ files, app: given, buildpacks = [], environment = {}, memoryMb = 1024, diskMb = 2048 }) => {
+      const app = given ?? randomUUID()
+      const packageGuid = randomUUID()
+      const build = randomUUID()
+      if (given === undefined)
+        await execute(pool, sql`INSERT INTO apps (guid, name, space_guid) VALUES (${app}, ${`app-${app.slice(0, 8)}`}, ${space})`)
+      const { Readable } = await import('node:stream')
+      const stored = await blobstore.put(`packages/${packageGuid}`, Readable.from(await zipOf(files)))
+      await execute(
+        pool,
+        sql`INSERT INTO packages (guid, app_guid, state, blob_key, sha256, size_bytes)
+            VALUES (${packageGuid}, ${app}, 'READY', ${stored.key}, ${stored.sha256}, ${stored.sizeBytes})`,
+      )
+      const frozen = JSON.stringify(keyring.encryptJson({ VCAP_APPLICATION: '{}', ...environment }, `build:${build}`))
+      await execute(
+        pool,
+        sql`INSERT INTO builds (guid, app_guid, package_guid, buildpacks, stack, staging_memory_mb, staging_disk_mb, environment_encrypted)
+            VALUES (${build}, ${app}, ${packageGuid}, ${buildpacks}, 'cflinuxfs4', ${memoryMb}, ${diskMb}, ${frozen}::jsonb)`,
+      )
+      return { build, app }
+    },
+    addBuildpack: async (name, files, { position = 1, enabled = true } = {}) => {
+      const { Readable } = await import('node:stream')
+      const { sha256 } = await blobstore.put('buildpacks/incoming', Readable.from(await zipOf(files)))
+      await blobstore.copy('buildpacks/incoming', `buildpacks/${sha256}`)
+      await execute(
+        pool,
+        sql`INSERT INTO buildpacks (guid, name, position, enabled, state, filename, sha256, blob_key)
+            VALUES (${randomUUID()}, ${name}, ${position}, ${enabled}, 'READY', ${`${name}.zip`}, ${sha256}, ${`buildpacks/${sha256}`})`,
+      )
+    },
+    build: async (guid) =>
+      (await rows<BuildRow>(pool, sql`SELECT state, error, failure, droplet_guid, attempts FROM builds WHERE guid = ${guid}`))[0],
+    droplet: async (guid) => {
+      const [found] = await rows<DropletRow>(
+        pool,
+        sql`SELECT sha256, blob_key, process_types, buildpacks FROM droplets WHERE guid = ${guid}`,
+      )
+      if (!found) throw new Error('there is no such droplet')
+      return found
+    },
+    close: async () => {
+      await Promise.all(stagers.map((stager) => stager.close()))
+      await engine.cleanUp({ everything: true, graceSeconds: 0 })
+      await engine.close()
+      await rm(home, { recursive: true, force: true })
+    },
+  }
+}
+
+async function seed(pool: Pool, systemBuildpacks: readonly string[]): Promise<string> {
+  const [quota, organization, space] = [randomUUID(), randomUUID(), randomUUID()]
+  await execute(pool, sql`INSERT INTO organization_quotas (guid, name) VALUES (${quota}, ${`q-${quota}`})`)
+  await execute(
+    pool,
+    sql`INSERT INTO organizations (guid, name, quota_guid) VALUES (${organization}, ${`o-${organization}`}, ${quota})`,
+  )
+  await execute(pool, sql`INSERT INTO spaces (guid, name, organization_guid) VALUES (${space}, 'dev', ${organization})`)
+  for (const [i, name] of systemBuildpacks.entries())
+    await execute(
+      pool,
+      sql`INSERT INTO buildpacks (guid, name, position, state, filename, system)
+          VALUES (${randomUUID()}, ${name}, ${i + 1}, 'READY', ${`${name}-v1.0.0.zip`}, true)`,
+    )
+  return space
+}
