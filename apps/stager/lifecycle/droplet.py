@@ -22,6 +22,8 @@ CHUNK = 1 << 20
 MARKER = ".bloomery-key"
 INDEX = "index.json"
 ORDER = ["app", "deps", "profile.d", "tmp", "logs", "staging_info.yml"]
+# Folders and links get one date for all: theirs says when they were last copied, and nobody reads it.
+COMMON_DATE = 315532800
 END_OF_ARCHIVE = b"\0" * 1024
 
 
@@ -105,6 +107,10 @@ def marker_of(entry):
         return None
 
 
+def date_of(info):
+    return int(info.st_mtime) if stat.S_ISREG(info.st_mode) else COMMON_DATE
+
+
 def weight(entries):
     return sum(entry.info.st_size for entry in entries if stat.S_ISREG(entry.info.st_mode))
 
@@ -146,7 +152,7 @@ def fingerprint(entries):
         total = hashlib.sha256(b"1\n")
         for entry, digest in zip(entries, digests):
             info = entry.info
-            total.update(f"{entry.name}\0{info.st_mode:o}\0{int(info.st_mtime)}\0{digest}\n".encode("utf-8", "surrogateescape"))
+            total.update(f"{entry.name}\0{info.st_mode:o}\0{date_of(info)}\0{digest}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 
@@ -182,7 +188,7 @@ def write_entry(entry, sink):
     info = entry.info
     header = tarfile.TarInfo(entry.name)
     header.mode = stat.S_IMODE(info.st_mode) & 0o777
-    header.mtime = int(info.st_mtime)
+    header.mtime = date_of(info)
     header.uid = header.gid = VCAP
     header.uname = header.gname = "vcap"
     if stat.S_ISDIR(info.st_mode):

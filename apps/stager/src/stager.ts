@@ -51,6 +51,11 @@ export class Stager {
     this.#loops = [this.#prepare(), this.#sweep(), this.#holdLease(), this.#tidy()]
   }
 
+  /** Whether builds are taken: the engine answers, and what an earlier process left is gone. */
+  get isReady(): boolean {
+    return this.#ready
+  }
+
   /** Resolves when the build needs nothing more of this stager: it is done, or someone else's. */
   async offer(buildGuid: string): Promise<void> {
     const present = this.#running.get(buildGuid)
