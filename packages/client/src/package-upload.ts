@@ -79,6 +79,8 @@ export function zipOf(entries: readonly SourceEntry[]): Readable {
   const output = zip.outputStream as Readable
   // A file that vanishes or cannot be read must end the upload, not truncate it.
   zip.on('error', (error: Error) => output.destroy(error))
+  // Whoever reads sees it, even when that begins later; nobody may be reading yet.
+  output.on('error', () => undefined)
   for (const entry of entries) {
     const options = { mtime: ENTRY_TIME, forceZip64Format: false }
     if (entry.kind === 'file') zip.addFile(entry.absolute, entry.path, { ...options, mode: 0o100000 | entry.mode })
