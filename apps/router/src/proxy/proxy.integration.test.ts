@@ -51,6 +51,10 @@ interface Echo {
   sha: string
 }
 const parsed = (body: string): Echo => JSON.parse(body) as Echo
+/** The line is written when the exchange is over, which may be after the client has seen the end. */
+async function logged(lines: readonly unknown[]): Promise<void> {
+  for (let i = 0; i < 200 && lines.length === 0; i++) await delay(10)
+}
 /** A port at which nobody listens. */
 async function deadPort(): Promise<number> {
   const server = createTcpServer().listen(0, '127.0.0.1')
@@ -144,6 +148,7 @@ describe('a request to an instance', () => {
       call.end()
     })
     expect(received.equals(payload)).toBe(true)
+    await logged(lines)
     expect(lines[0]?.text).toContain(`200 ${payload.length} ${payload.length} `)
   })
 
@@ -250,6 +255,7 @@ describe('a request to an instance', () => {
       setTimeout(() => response.destroy(), 20)
     })
     await expect(send(port, HOST)).rejects.toThrow(/aborted|socket hang up/)
+    await logged(lines)
     expect(lines[0]?.text).toContain('endpoint_failure (response cut off)')
   })
 
@@ -262,6 +268,7 @@ describe('a request to an instance', () => {
     await delay(50)
     call.destroy()
     await gone
+    await logged(lines)
     expect(lines[0]?.text).toContain('" 499 0 0 ')
   })
 
@@ -327,6 +334,7 @@ describe('a dead instance', () => {
     const { status, headers, body } = await send(router.port, HOST)
     expect([status, body]).toEqual([502, '502 Bad Gateway: Registered endpoint failed to handle the request.\n'])
     expect(headers['x-cf-routererror']).toBe(`endpoint_failure (dial tcp 127.0.0.1:${dead}: connect: connection refused)`)
+    await logged(router.lines)
     expect(router.lines[0]?.text).toMatch(/" 502 0 67 .*x_cf_routererror:"endpoint_failure \(dial/)
   })
 

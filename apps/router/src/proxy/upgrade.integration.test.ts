@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type AddressInfo } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { WebSocket, WebSocketServer } from 'ws'
 import { anEndpoint, aRoute } from '../fake-scheduler.fixture.js'
@@ -52,7 +53,7 @@ describe('WebSocket', () => {
     expect(((await once(socket, 'message'))[0] as Buffer).equals(large)).toBe(true)
     for (const client of backend.server.clients) client.close(4321, 'enough')
     expect((await once(socket, 'close'))[0]).toBe(4321)
-    await new Promise((resolve) => setImmediate(resolve))
+    for (let i = 0; i < 200 && lines.length === 0; i++) await delay(10)
     expect(lines[0]?.text).toContain('"GET /socket HTTP/1.1" 101 ')
   })
 
