@@ -99,7 +99,7 @@ function planRow<Row extends ActualInstance>(
       return planOrdinary(row, copies, world)
     case 'suspect':
     case 'evacuating':
-      return planExtraCopy(row, copies(row, 'ordinary'), world)
+      return planExtraCopy(row, copies, world)
   }
 }
 
@@ -172,10 +172,11 @@ function planDraining<Row extends ActualInstance>(
 /** A suspect or evacuating copy, beside its ordinary successor. */
 function planExtraCopy<Row extends ActualInstance>(
   row: Row,
-  successor: Row | undefined,
+  copies: Copies<Row>,
   world: ConvergenceWorld<Row>,
 ): ConvergenceAction<Row>[] {
   const { cells } = world
+  const successor = copies(row, 'ordinary')
   const successorServes = successor?.state === 'running' && (successor.routable || !row.routable) && !isLost(successor, world)
   const answers = row.cellId !== null && cells.present.has(row.cellId)
   if (!answers) {
@@ -183,10 +184,15 @@ function planExtraCopy<Row extends ActualInstance>(
     return row.presence === 'evacuating' && isLost(row, world) ? [{ kind: 'remove', row, reason: 'cell-lost' }] : []
   }
   if (successorServes) return [{ kind: 'stop', row, reason: row.presence === 'evacuating' ? 'evacuated' : 'replaced' }]
-  if (row.presence === 'evacuating' && row.cellId !== null && cells.draining.has(row.cellId)) {
+  if (row.cellId !== null && cells.draining.has(row.cellId)) {
     return successor?.state === 'crashed' ? [{ kind: 'stop', row, reason: 'evacuated' }] : []
   }
   if (successor?.state === 'stopping' || successor?.state === 'running') return []
+  const suspect = row.presence === 'evacuating' ? copies(row, 'suspect') : undefined
+  if (suspect?.state === 'running' && suspect.cellId !== null && cells.present.has(suspect.cellId)) {
+    // Both are back; one takes the place.
+    return suspect.routable || !row.routable ? [{ kind: 'stop', row, reason: 'replaced' }] : []
+  }
   const takeBack: ConvergenceAction<Row> = { kind: 'change-presence', row, to: 'ordinary', reason: 'cell-is-back' }
   return successor ? [{ kind: 'remove', row: successor, reason: 'suspect-is-back' }, takeBack] : [takeBack]
 }
