@@ -1,6 +1,6 @@
 import { Queue, UnrecoverableError, Worker, type Job } from 'bullmq'
 import { z } from 'zod'
-import { createRedis } from './connection.js'
+import { createRedis, type Redis } from './connection.js'
 
 /** Identifiers only; the truth is read from Postgres. */
 export const StageBuild = z.strictObject({ buildGuid: z.string() })
@@ -8,9 +8,11 @@ export type StageBuild = z.infer<typeof StageBuild>
 const QUEUE = 'stage-build'
 
 export class StagingQueue {
+  readonly #connection: Redis
   readonly #queue: Queue
   constructor(url: string) {
-    this.#queue = new Queue(QUEUE, { connection: createRedis(url), prefix: 'bloomery' })
+    this.#connection = createRedis(url)
+    this.#queue = new Queue(QUEUE, { connection: this.#connection, prefix: 'bloomery' })
     this.#queue.on('error', () => undefined)
   }
   /** Idempotent: a build is in the queue once. With Redis away it gives up after `timeoutMs`: the stager's sweep finds the build by its row. */
@@ -25,6 +27,8 @@ export class StagingQueue {
   }
   async close(): Promise<void> {
     await Promise.race([this.#queue.close(), new Promise((resolve) => setTimeout(resolve, 1_000).unref())])
+    // A connection that was handed in is ours to end; left open it would go on trying to reach Redis.
+    this.#connection.disconnect()
   }
 }
 
@@ -34,6 +38,7 @@ export function consumeStaging(
   concurrency: number,
   handle: (build: StageBuild) => Promise<void>,
 ): { close: () => Promise<void> } {
+  const connection = createRedis(url)
   const worker = new Worker(
     QUEUE,
     async (job: Job<unknown>) => {
@@ -41,8 +46,13 @@ export function consumeStaging(
       if (!payload.success) throw new UnrecoverableError(z.prettifyError(payload.error))
       await handle(payload.data)
     },
-    { connection: createRedis(url), prefix: 'bloomery', concurrency },
+    { connection, prefix: 'bloomery', concurrency },
   )
   worker.on('error', () => undefined)
-  return { close: () => worker.close() }
+  return {
+    close: async () => {
+      await worker.close()
+      connection.disconnect()
+    },
+  }
 }

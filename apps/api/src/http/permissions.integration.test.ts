@@ -76,7 +76,7 @@ describe('every route and every role', () => {
   })
 
   it.each(Object.keys(RIGHTS))('gives %s what its role gives, and hides what it does not show', async (role) => {
-    const { organization, space, domain, withRole, stranger } = await anOrganization(api)
+    const { organization, space, domain, withRole, developer, auditor, stranger } = await anOrganization(api)
     const { db } = api.context
     const route = await db.route.create({
       data: { guid: randomUUID(), host: role.replaceAll('_', '-') + space.guid, domainGuid: domain.guid, spaceGuid: space.guid },
@@ -88,7 +88,7 @@ describe('every route and every role', () => {
       routes: { guid: route.guid, seen: SEES_SPACE.includes(role) },
       apps: { guid: app.guid, seen: SEES_SPACE.includes(role) },
     }
-    const caller = await withRole(role)
+    const caller = role === 'space_developer' ? developer : role === 'space_auditor' ? auditor : await withRole(role)
     for (const { method, url, permission } of api.app.declaredRoutes) {
       const place = places[/^\/v3\/(\w+)\/:guid/.exec(url)?.[1] ?? '']
       if (!place || !/^(org|space)\./.test(permission)) continue
