@@ -56,7 +56,7 @@ export class Agent {
       log,
       describe: () => this.describe(),
       report: () => this.report(),
-      fulfil: (desired, announced) => this.fulfil(desired, announced),
+      fulfil: (desired, known) => this.fulfil(desired, known),
     })
   }
 
@@ -168,11 +168,11 @@ export class Agent {
     }
   }
 
-  private fulfil(desired: CellDesired, announced: ReadonlySet<string>): void {
+  private fulfil(desired: CellDesired, known: ReadonlySet<string>): boolean {
     const isNew = this.desired?.revision !== desired.revision || this.desired.leaseToken !== desired.leaseToken
     this.desired = desired
     if (isNew) void this.desiredStore.save(desired)
-    this.instances?.fulfil(desired, announced)
+    return this.instances?.fulfil(desired, known) ?? true
   }
 
   /** When the engine comes back after an absence, its network rules may be gone. */

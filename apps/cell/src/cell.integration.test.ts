@@ -43,16 +43,22 @@ http.createServer((q, s) => {
 }).listen(process.env.PORT)
 `
 
-async function eventually<T>(probe: () => T | Promise<T>, what: string, timeoutMs = 20_000): Promise<NonNullable<T>> {
+async function eventually<T>(
+  probe: () => T | Promise<T>,
+  what: string,
+  timeoutMs = 20_000,
+): Promise<Exclude<T, undefined | false>> {
   const deadline = Date.now() + timeoutMs
   for (;;) {
     const value = await probe()
-    if (value) return value
+    if (value !== undefined && value !== false) return value as Exclude<T, undefined | false>
     if (Date.now() > deadline) throw new Error(`in vain: ${what}`)
     await delay(20)
   }
 }
 
+// What goes wrong here goes wrong on purpose.
+process.env['BLOOMERY_LOG_LEVEL'] ??= 'silent'
 const suite = ready ? describe : describe.skip
 suite('the cell agent on docker', () => {
   const installation = randomUUID()
@@ -146,7 +152,6 @@ suite('the cell agent on docker', () => {
       BLOOMERY_LOGS_URL: fake.logsUrl,
       BLOOMERY_INSTALLATION_ID: installation,
       BLOOMERY_STACK_IMAGE: image,
-      BLOOMERY_LOG_LEVEL: 'silent',
     }
     cell = await startCell(env)
     await eventually(() => fake.report, 'a first report')
@@ -181,7 +186,8 @@ suite('the cell agent on docker', () => {
     fake.wish(one)
     const seen = await isState(one, 'running')
     const tookMs = performance.now() - began
-    expect(tookMs).toBeLessThan(3000)
+    // A fraction of a second on a machine with nothing else to do; the bound is for one that is busy with tests.
+    expect(tookMs).toBeLessThan(10_000)
     expect(seen).toMatchObject({ routable: true, index: 0, processType: 'web', endpoint: { hostAddress: '127.0.0.1' } })
     const inside = JSON.parse(await get(one)) as Record<string, string>
     const { internal, external } = seen.endpoint!.ports[0]!
@@ -308,7 +314,7 @@ suite('the cell agent on docker', () => {
     await eventually(() => fake.texts('APP/PROC/WEB').length > 50, 'some lines')
     await cell.close()
     const before = containers()
-    delete fake.report
+    fake.forgetReport()
     await delay(300)
     cell = await startCell(env)
     expect(await isState(one, 'running')).toMatchObject({ since, endpoint, routable: true })
@@ -369,7 +375,7 @@ suite('the cell agent on docker', () => {
       'a restart',
       28_000,
     )
-    delete fake.report
+    fake.forgetReport()
     await fake.open()
     const local = await eventually(
       () => fake.report?.instances.find(({ restartedLocally, state }) => restartedLocally === true && state === 'running'),

@@ -21,6 +21,7 @@ export class FakeScheduler {
   private revision = 1
   private server: Server | undefined
   private port = 0
+  private readonly batches = new Map<string, number>()
   private readonly waiting = new Set<() => void>()
 
   constructor(
@@ -65,7 +66,9 @@ export class FakeScheduler {
       const chunks: Buffer[] = []
       request.on('data', (chunk: Buffer) => chunks.push(chunk))
       request.on('end', () => {
-        const { envelopes } = IngestBatch.parse(JSON.parse(Buffer.concat(chunks).toString()))
+        const { envelopes, sender, sequence } = IngestBatch.parse(JSON.parse(Buffer.concat(chunks).toString()))
+        if (sequence <= (this.batches.get(sender) ?? 0)) return void response.writeHead(204).end()
+        this.batches.set(sender, sequence)
         for (const one of envelopes)
           if (one.kind === 'metrics') this.metrics.push(one)
           else this.lines.push({ source: one.sourceType, stream: one.stream, text: one.text, index: one.instanceId })
@@ -91,6 +94,10 @@ export class FakeScheduler {
     this.wanted = wanted
     this.revision++
     for (const answer of [...this.waiting]) answer()
+  }
+
+  forgetReport(): void {
+    this.report = undefined
   }
 
   seen(instanceGuid: string): SeenInstance | undefined {

@@ -7,6 +7,8 @@ import type { Logger } from '@bloomery/telemetry'
 
 const HEARTBEAT_MS = 5000
 const MOST_BACKOFF_MS = 3000
+/** Until the next look at a document that waits for a report to be taken note of. */
+const UNTOLD_MS = 500
 /** The scheduler takes a cell for lost after as long. */
 const AWAY_AFTER_MS = 15_000
 
@@ -14,8 +16,11 @@ export interface LinkOptions {
   readonly client: SchedulerClient
   readonly describe: () => Promise<Omit<RegisterCell, 'epoch'>>
   readonly report: () => Promise<Omit<CellReport, 'epoch' | 'appliedRevision'>>
-  /** `announced`: what the scheduler had heard of before it wrote the document. Acted upon when it returns. */
-  readonly fulfil: (desired: CellDesired, announced: ReadonlySet<string>) => void
+  /**
+   * `known`: instances of which the scheduler had heard before it wrote the document. Acted upon when it returns; false when something
+   * has to be told first.
+   */
+  readonly fulfil: (desired: CellDesired, known: ReadonlySet<string>) => boolean
   readonly log: Logger
 }
 
@@ -24,7 +29,10 @@ export class SchedulerLink {
   private readonly epoch = randomUUID()
   private readonly closing = new AbortController()
   private readonly loops: Promise<void>[] = []
+  /** Reported and taken note of. */
   private announced: ReadonlySet<string> = new Set()
+  /** Named by the scheduler itself, in this or the last document. */
+  private named: ReadonlySet<string> = new Set()
   private applied = ''
   private highestLease = '0'
   private lastContactMs = 0
@@ -82,24 +90,30 @@ export class SchedulerLink {
   private async desiredLoop(): Promise<void> {
     const { signal } = this.closing
     let last: CellDesired | undefined
+    let complete = true
     for (let failures = 0; !signal.aborted;) {
       try {
         await this.ready()
-        const announced = this.announced
-        const desired = (await this.options.client.desired({ after: this.applied, epoch: this.epoch, signal })) ?? last
+        const known = new Set([...this.announced, ...this.named])
+        // What could not be acted upon yet is asked for again, without waiting for a change.
+        const after = complete ? this.applied : ''
+        const desired = (await this.options.client.desired({ after, epoch: this.epoch, signal })) ?? last
         failures = 0
         if (desired === undefined) continue
         if (isStaleLease(desired.leaseToken, this.highestLease)) {
           this.options.log.warn({ leaseToken: desired.leaseToken }, 'refused the document of a scheduler that no longer leads')
-          await delay(1000, undefined, { signal })
+          await delay(UNTOLD_MS, undefined, { signal })
           continue
         }
         this.heard(desired.leaseToken)
         last = desired
-        this.options.fulfil(desired, announced)
+        complete = this.options.fulfil(desired, known)
+        for (const { instanceGuid } of desired.instances) known.add(instanceGuid)
+        this.named = known
         const changed = this.applied !== desired.revision
         this.applied = desired.revision
         if (changed) this.nudge()
+        if (!complete) await delay(UNTOLD_MS, undefined, { signal })
       } catch (error) {
         if (signal.aborted) return
         failures++

@@ -1,4 +1,4 @@
 import { runProcessSupervisor } from '@bloomery/containers/process-supervisor'
 
-// One of these per instance of the process engine: detached, so that it outlives the agent.
+// One of these per build on the process engine: detached, so that it outlives the stager.
 await runProcessSupervisor()

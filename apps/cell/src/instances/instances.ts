@@ -64,13 +64,16 @@ export class Instances {
     log.info({ instances: this.held.size }, 'took over what runs on this cell')
   }
 
-  /** `announced`: guids that the scheduler had heard of before it wrote this document. */
-  fulfil(desired: CellDesired, announced: ReadonlySet<string>): void {
+  /**
+   * `known`: guids that the scheduler had heard of before it wrote this document. False when others are neither named nor known: they
+   * have to be reported before the silence about them means anything.
+   */
+  fulfil(desired: CellDesired, known: ReadonlySet<string>): boolean {
     const wanted = desired.instances.filter(({ instanceGuid }) => !this.replaced.has(instanceGuid))
     const byGuid = new Map(wanted.map((one) => [one.instanceGuid, one]))
     const held = this.all()
       .filter(({ guid }) => !this.leaving.has(guid))
-      .map(({ guid, record }) => ({ instanceGuid: guid, state: record.state, announced: announced.has(guid) }))
+      .map(({ guid, record }) => ({ instanceGuid: guid, state: record.state, announced: known.has(guid) }))
     const plan = planCell(wanted, held)
     for (const guid of plan.start) {
       const one = byGuid.get(guid)
@@ -83,6 +86,7 @@ export class Instances {
     for (const guid of this.inputs.keys()) if (!named.has(guid) && !this.held.has(guid)) this.inputs.delete(guid)
     for (const one of wanted)
       if (one.want === 'run' && this.held.has(one.instanceGuid)) this.inputs.set(one.instanceGuid, inputOf(one))
+    return held.every(({ instanceGuid, announced }) => announced || named.has(instanceGuid))
   }
 
   /** Restarts crashed instances by the platform's own crash policy; only for while nobody else can decide. */
