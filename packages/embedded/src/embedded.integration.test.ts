@@ -16,6 +16,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { eventually } from '@bloomery/testing'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import pg from 'pg'
 import { binaryFolder, readZipMember, redisBinary } from './redis-binary.js'
@@ -88,10 +89,10 @@ describe('embedded Postgres', () => {
       gid: owner.gid,
       stdio: 'ignore',
     })
-    const taken = await eventually(async () => {
-      const found = await startPostgres(options)
-      return found.adopted && found
-    })
+    const lockFile = join(home, 'postgres', 'data', 'postmaster.pid')
+    await eventually(() => existsSync(lockFile) && readFileSync(lockFile, 'utf8').includes('ready'))
+    const taken = await startPostgres(options)
+    expect(taken.adopted).toBe(true)
     await query(taken.url, 'SELECT 1')
     process.kill(careless.pid ?? 0, 'SIGSTOP')
     process.kill(taken.identity.pid, 'SIGKILL')

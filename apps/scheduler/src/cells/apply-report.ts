@@ -84,6 +84,16 @@ async function applyAction(action: Action, context: ReportContext): Promise<Deci
     case 'running':
       await write.running(action.row, { routable: action.seen.routable, endpoint: action.seen.endpoint ?? null })
       return []
+    case 'starting-again': {
+      const detail = `Cell ${context.cellId} starts the instance again.`
+      const place = { ...placeOf(action.seen, context.cellId), endpoint: null }
+      if (action.row.presence === 'ordinary')
+        await write.occupy(action.row, { ...place, crashCount: action.row.crashCount, detail })
+      else await write.remove([action.row])
+      return [
+        decisionOn(action.row, 'restart', `Index ${action.row.index}: ${detail}`, { instanceGuid: action.seen.instanceGuid }),
+      ]
+    }
     case 'crashed':
       return applyCrash(action.row, action.seen, context, write)
     case 'start-failed': {

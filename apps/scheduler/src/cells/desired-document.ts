@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { RunSpec, type CellDesired, type WantedInstance } from '@bloomery/contracts'
-import { rows, sql, type Queryable } from '@bloomery/database/sql'
+import { sql, type Queryable } from '@bloomery/database/sql'
 import { listInstances } from '../state/read-state.js'
 import type { InstanceRow } from '../state/rows.js'
 import { listDroplets, type DropletRow, type LoadedSpec, type RunSpecs } from '../state/run-specs.js'
@@ -11,7 +11,6 @@ export interface CellWish {
   readonly revision: string
   readonly instances: readonly InstanceRow[]
   readonly reserved: readonly { readonly address: string; readonly appGuid: string }[]
-  readonly draining: boolean
 }
 
 export async function readWish(on: Queryable, cellId: string): Promise<CellWish> {
@@ -20,14 +19,12 @@ export async function readWish(on: Queryable, cellId: string): Promise<CellWish>
     sql`cell_id = ${cellId} AND instance_guid IS NOT NULL AND state IN ('claimed', 'running', 'stopping') ORDER BY instance_guid`,
   )
   const reserved = await listReserved(on, cellId)
-  const [cell] = await rows<{ draining: boolean }>(on, sql`SELECT state = 'draining' AS draining FROM cells WHERE id = ${cellId}`)
-  const draining = cell?.draining ?? false
   const digest = createHash('sha256')
-    .update(JSON.stringify([held.map((row) => [row.instanceGuid, wantOf(row), row.specGuid]), reserved, draining]))
+    .update(JSON.stringify([held.map((row) => [row.instanceGuid, wantOf(row), row.specGuid]), reserved]))
     .digest()
   // 63 bits in decimal, because it is stored as a bigint.
   const revision = String(digest.readBigUInt64BE(0) >> 1n)
-  return { revision, instances: held, reserved, draining }
+  return { revision, instances: held, reserved }
 }
 
 export const wantOf = (row: Pick<InstanceRow, 'state' | 'stopPhase'>): 'run' | 'stop' =>
@@ -60,7 +57,8 @@ export async function buildDocument(on: Queryable, wish: CellWish, leaseToken: b
     revision: wish.revision,
     instances,
     reservedAddresses: [...wish.reserved],
-    draining: wish.draining,
+    // An agent that drains says so itself; told so here, it would still drain after its machine is back.
+    draining: false,
   }
 }
 

@@ -46,6 +46,7 @@ describe('reconcileReport', () => {
   it.each<[string, string[], string[]]>([
     ['a start that succeeded', kinds([row({ state: 'claimed' })], [seen()]), ['running']],
     ['a start under way', kinds([row({ state: 'claimed' })], [seen({ state: 'starting' })]), []],
+    ['a start anew of what ran', kinds([row()], [seen({ state: 'starting', routable: false })]), ['starting-again']],
     ['a crash', kinds([row()], [seen({ state: 'crashed' })]), ['crashed']],
     [
       "the platform's fault",

@@ -28,6 +28,8 @@ export interface ReportWorld<Row extends ActualInstance, Seen extends ReportedIn
 
 export type ReportAction<Row extends ActualInstance, Seen extends ReportedInstance> =
   | { readonly kind: 'running'; readonly row: Row; readonly seen: Seen }
+  /** It ran, and its cell begins anew with it, as after the machine's restart. */
+  | { readonly kind: 'starting-again'; readonly row: Row; readonly seen: Seen }
   | { readonly kind: 'crashed'; readonly row: Row; readonly seen: Seen }
   /** A start that failed for the platform's sake: tried again, not counted. */
   | { readonly kind: 'start-failed'; readonly row: Row; readonly seen: Seen }
@@ -70,6 +72,7 @@ function planKnown<Row extends ActualInstance, Seen extends ReportedInstance>(
   if (row.state === 'stopping') return seen.state === 'crashed' ? { kind: 'stopped', row } : undefined
   if (row.state !== 'claimed' && row.state !== 'running') return undefined
   if (seen.state === 'running') return { kind: 'running', row, seen }
+  if (seen.state === 'starting' && row.state === 'running') return { kind: 'starting-again', row, seen }
   if (seen.state === 'crashed') return { kind: seen.platformFault ? 'start-failed' : 'crashed', row, seen }
   return undefined
 }

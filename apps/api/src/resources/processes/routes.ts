@@ -105,7 +105,7 @@ export function processRoutes(app: FastifyInstance, context: Context): void {
   })
 
   /** While something starts that shall run, the answer waits for a change: the client asks every three seconds only. */
-  const readStats = async ({ process }: Found, request: FastifyRequest) => {
+  const readStats = async ({ process }: Found) => {
     const read = async () => {
       const row = await db.process.findUnique({ where: { guid: process.guid }, include: { app: { select: { state: true } } } })
       if (!row) throw notFound('Process')
@@ -120,12 +120,12 @@ export function processRoutes(app: FastifyInstance, context: Context): void {
       row.app.state !== 'STARTED' ||
       shown.some(({ state }) => state === 'RUNNING') ||
       !shown.some(({ state }) => state === 'STARTING')
-    const visible = await context.changes.readWhenSettled('process', process.guid, read, isSettled, abortOf(request))
+    const visible = await context.changes.readWhenSettled('process', process.guid, read, isSettled)
     const usage = visible.shown.some(({ row }) => row) ? await context.logReader.metrics(process.appGuid).catch(() => []) : []
     return { visible, usage }
   }
-  const stats = async (found: Found, request: FastifyRequest) => {
-    const { visible, usage } = await readStats(found, request)
+  const stats = async (found: Found) => {
+    const { visible, usage } = await readStats(found)
     return presentAll(presentStats(visible.row, visible.shown, usage, context.now()))
   }
   const processInstances = async ({ process, app: owner }: Found) => {
@@ -153,7 +153,7 @@ export function processRoutes(app: FastifyInstance, context: Context): void {
       update(await find(request, 'space.develop'), request),
     )
     app.get(`${path}/stats`, { config: { permission: 'space.read' } }, async (request) =>
-      stats(await find(request, 'space.read'), request),
+      stats(await find(request, 'space.read')),
     )
     app.get(`${path}/process_instances`, { config: { permission: 'space.read' } }, async (request) =>
       processInstances(await find(request, 'space.read')),
@@ -186,11 +186,4 @@ function unescaped(segment: string): string {
   } catch {
     return segment
   }
-}
-
-/** Ends a long poll whose client has gone. */
-export function abortOf(request: FastifyRequest): AbortSignal {
-  const controller = new AbortController()
-  request.raw.socket.once('close', () => controller.abort())
-  return controller.signal
 }
