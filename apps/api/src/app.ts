@@ -9,12 +9,21 @@ import { answerErrors } from './http/errors.js'
 import type { Permission } from './http/permissions.js'
 import { jobRoutes } from './jobs/routes.js'
 import { absentRoutes } from './resources/absent/routes.js'
+import { currentDropletRoutes } from './resources/apps/current-droplet-routes.js'
+import { appEnvironmentRoutes } from './resources/apps/environment-routes.js'
+import { appFeatureRoutes } from './resources/apps/feature-routes.js'
+import { appRoutes } from './resources/apps/routes.js'
+import { buildRoutes } from './resources/builds/routes.js'
+import { deploymentRoutes } from './resources/deployments/routes.js'
 import { domainRoutes } from './resources/domains/routes.js'
+import { dropletRoutes } from './resources/droplets/routes.js'
 import { environmentGroupRoutes } from './resources/environment-groups/routes.js'
 import { featureFlagRoutes } from './resources/feature-flags/routes.js'
 import { organizationQuotaRoutes } from './resources/organization-quotas/routes.js'
 import { organizationRelatedRoutes } from './resources/organizations/related-routes.js'
 import { organizationRoutes } from './resources/organizations/routes.js'
+import { packageRoutes } from './resources/packages/routes.js'
+import { processRoutes } from './resources/processes/routes.js'
 import { roleRoutes } from './resources/roles/routes.js'
 import { rootRoutes } from './resources/root/routes.js'
 import { destinationRoutes } from './resources/routes/destination-routes.js'
@@ -23,6 +32,7 @@ import { spaceQuotaRoutes } from './resources/space-quotas/routes.js'
 import { spaceFeatureRoutes } from './resources/spaces/feature-routes.js'
 import { spaceRoutes } from './resources/spaces/routes.js'
 import { userRoutes } from './resources/users/routes.js'
+import { registerUploads } from './uploads/receive-upload.js'
 
 /** A route and who may call it. */
 export interface DeclaredRoute {
@@ -51,6 +61,15 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   domainRoutes,
   routeRoutes,
   destinationRoutes,
+  appRoutes,
+  appEnvironmentRoutes,
+  appFeatureRoutes,
+  currentDropletRoutes,
+  processRoutes,
+  packageRoutes,
+  dropletRoutes,
+  buildRoutes,
+  deploymentRoutes,
   featureFlagRoutes,
   environmentGroupRoutes,
   absentRoutes,
@@ -89,6 +108,7 @@ export async function buildApp(
     (_request, body, done) => done(null, body),
   )
   await app.register(formbody)
+  await registerUploads(app)
 
   app.addHook('onRequest', async (request, reply) => {
     request.baseUrl = baseUrlOf(request, context.settings)
