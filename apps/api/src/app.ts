@@ -13,12 +13,14 @@ import { currentDropletRoutes } from './resources/apps/current-droplet-routes.js
 import { appEnvironmentRoutes } from './resources/apps/environment-routes.js'
 import { appFeatureRoutes } from './resources/apps/feature-routes.js'
 import { appRoutes } from './resources/apps/routes.js'
+import { auditEventRoutes } from './resources/audit-events/routes.js'
 import { buildRoutes } from './resources/builds/routes.js'
 import { deploymentRoutes } from './resources/deployments/routes.js'
 import { domainRoutes } from './resources/domains/routes.js'
 import { dropletRoutes } from './resources/droplets/routes.js'
 import { environmentGroupRoutes } from './resources/environment-groups/routes.js'
 import { featureFlagRoutes } from './resources/feature-flags/routes.js'
+import { logCacheRoutes } from './resources/log-cache/routes.js'
 import { organizationQuotaRoutes } from './resources/organization-quotas/routes.js'
 import { organizationRelatedRoutes } from './resources/organizations/related-routes.js'
 import { organizationRoutes } from './resources/organizations/routes.js'
@@ -28,9 +30,12 @@ import { roleRoutes } from './resources/roles/routes.js'
 import { rootRoutes } from './resources/root/routes.js'
 import { destinationRoutes } from './resources/routes/destination-routes.js'
 import { routeRoutes } from './resources/routes/routes.js'
+import { serviceCredentialBindingRoutes } from './resources/service-credential-bindings/routes.js'
+import { serviceInstanceRoutes } from './resources/service-instances/routes.js'
 import { spaceQuotaRoutes } from './resources/space-quotas/routes.js'
 import { spaceFeatureRoutes } from './resources/spaces/feature-routes.js'
 import { spaceRoutes } from './resources/spaces/routes.js'
+import { stackRoutes } from './resources/stacks/routes.js'
 import { userRoutes } from './resources/users/routes.js'
 import { registerUploads } from './uploads/receive-upload.js'
 
@@ -72,6 +77,11 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   deploymentRoutes,
   featureFlagRoutes,
   environmentGroupRoutes,
+  auditEventRoutes,
+  stackRoutes,
+  serviceInstanceRoutes,
+  serviceCredentialBindingRoutes,
+  logCacheRoutes,
   absentRoutes,
 ]
 

@@ -557,6 +557,7 @@ CREATE TABLE "audit_events" (
   "data" jsonb NOT NULL DEFAULT '{}'::jsonb,
   "space_guid" text,
   "organization_guid" text,
+  "sequence" bigserial NOT NULL,
   "created_at" timestamptz(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
   CONSTRAINT "audit_events_pkey" PRIMARY KEY ("guid")
 );

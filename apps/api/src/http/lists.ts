@@ -35,7 +35,7 @@ export interface ListOptions {
   /** Allowed `fields[…]` resources. */
   readonly fields?: readonly string[]
   readonly labels?: boolean
-  /** Tables without updated_at. */
+  /** What never changes: its time of update is that of its creation. */
   readonly withoutUpdatedAt?: boolean
   /** Prisma's name of the unique column that ends the order; guid unless told. */
   readonly tieBreaker?: string
@@ -83,7 +83,7 @@ export function parseListQuery(request: FastifyRequest, options: ListOptions): L
   if (guids) common.push({ guid: { in: guids } })
   common.push(
     ...timestampConditions(query, 'created_ats', 'createdAt'),
-    ...timestampConditions(query, 'updated_ats', 'updatedAt'),
+    ...timestampConditions(query, 'updated_ats', options.withoutUpdatedAt ? 'createdAt' : 'updatedAt'),
   )
   const selector = text('label_selector')
   if (selector) common.push(...labelConditions(parseLabelSelector(selector)))
@@ -119,7 +119,7 @@ function parseOrder(text: string | undefined, options: ListOptions): Record<stri
   const name = text.replace(/^[-+]/, '')
   const columns: Record<string, string> = {
     created_at: 'createdAt',
-    ...(options.withoutUpdatedAt ? {} : { updated_at: 'updatedAt' }),
+    updated_at: options.withoutUpdatedAt ? 'createdAt' : 'updatedAt',
     ...options.orderBy,
   }
   const column = columns[name]

@@ -2,7 +2,8 @@
 export interface LogReader {
   /** The log-cache answer for a source, passed on as it is: `{"envelopes":{"batch":[…]}}`. Query as the client sent it. */
   read(sourceId: string, query: URLSearchParams): Promise<unknown>
-  meta(): Promise<unknown>
+  /** Of the sources given, or of all. */
+  meta(sourceIds?: readonly string[]): Promise<unknown>
   /** Newest metrics of each instance of an app; [] when the store is away. */
   metrics(sourceId: string): Promise<readonly InstanceUsage[]>
   forget(sourceId: string): Promise<void>

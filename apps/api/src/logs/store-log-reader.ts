@@ -17,7 +17,7 @@ export function createStoreLogReader(options: { readonly logsUrl: string; readon
       const types = query.getAll('envelope_types')
       return store.read(sourceId, types.length > 0 ? { ...asked, envelope_types: types } : asked)
     },
-    meta: async () => ({ meta: await store.meta() }),
+    meta: async (sourceIds) => ({ meta: await store.meta(sourceIds) }),
     // Usage is a nicety: an app is shown without it while the store is away.
     metrics: (sourceId) => store.metrics(sourceId).catch(() => []),
     forget: (sourceId) => store.forget(sourceId),

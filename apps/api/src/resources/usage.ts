@@ -1,11 +1,18 @@
 import { rows, sql, type Pool } from '@bloomery/database'
 
-/** What an organization, or one space of it, uses now. Stopped apps count no instances and no memory. */
+/** What the whole platform, an organization, or one space of it uses now. Stopped apps count no instances and no memory. */
 export async function usageOfSpaces(
   pool: Pool,
-  { organizationGuid, spaceGuid }: { organizationGuid: string; spaceGuid?: string },
+  { organizationGuid, spaceGuid }: { organizationGuid?: string; spaceGuid?: string },
 ): Promise<UsageSummary> {
-  const inScope = spaceGuid === undefined ? sql`s.organization_guid = ${organizationGuid}` : sql`s.guid = ${spaceGuid}`
+  const everywhere = sql`TRUE`
+  const inScope =
+    spaceGuid !== undefined
+      ? sql`s.guid = ${spaceGuid}`
+      : organizationGuid !== undefined
+        ? sql`s.organization_guid = ${organizationGuid}`
+        : everywhere
+  const owned = organizationGuid === undefined ? everywhere : sql`d.organization_guid = ${organizationGuid}`
   const [row] = await rows<UsageSummary>(
     pool,
     sql`SELECT
@@ -17,7 +24,7 @@ export async function usageOfSpaces(
           (SELECT count(*)::int FROM service_instances i JOIN spaces s ON s.guid = i.space_guid
              WHERE i.type = 'managed' AND ${inScope}) AS service_instances,
           (SELECT count(*)::int FROM routes r JOIN spaces s ON s.guid = r.space_guid WHERE r.port > 0 AND ${inScope}) AS reserved_ports,
-          (SELECT count(*)::int FROM domains d WHERE d.organization_guid = ${organizationGuid}) AS domains,
+          (SELECT count(*)::int FROM domains d WHERE ${owned}) AS domains,
           0 AS per_app_tasks,
           (SELECT count(*)::int FROM credential_bindings b JOIN service_instances i ON i.guid = b.service_instance_guid
              JOIN spaces s ON s.guid = i.space_guid WHERE b.type = 'key' AND ${inScope}) AS service_keys`,

@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { Context } from '../../http/context.js'
 import { hostsOf } from '../../http/base-url.js'
+import { notAuthorized } from '../../http/permissions.js'
+import { usageOfSpaces } from '../usage.js'
 
 const RESOURCES = [
   'apps',
@@ -20,8 +22,12 @@ const RESOURCES = [
   'roles',
   'routes',
   'security_groups',
+  'service_brokers',
   'service_credential_bindings',
   'service_instances',
+  'service_offerings',
+  'service_plans',
+  'service_route_bindings',
   'space_quotas',
   'spaces',
   'stacks',
@@ -29,7 +35,7 @@ const RESOURCES = [
 ] as const
 
 /** Where everything is: the first thing that every client asks. */
-export function rootRoutes(app: FastifyInstance, { settings }: Context): void {
+export function rootRoutes(app: FastifyInstance, { settings, pool }: Context): void {
   const open = { config: { permission: 'public' } } as const
 
   app.get('/', open, async (request) => {
@@ -75,4 +81,12 @@ export function rootRoutes(app: FastifyInstance, { settings }: Context): void {
     rate_limits: { enabled: false, general_limit: 0, reset_interval_in_minutes: 0 },
     links: { self: { href: `${request.baseUrl}/v3/info` }, support: { href: '' } },
   }))
+
+  app.get('/v3/info/usage_summary', { config: { permission: 'admin.read' } }, async (request) => {
+    if (!request.access.isGlobalReader) throw notAuthorized()
+    return {
+      usage_summary: await usageOfSpaces(pool, {}),
+      links: { self: { href: `${request.baseUrl}/v3/info/usage_summary` } },
+    }
+  })
 }

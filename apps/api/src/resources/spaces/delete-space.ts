@@ -3,6 +3,7 @@ import { recordAudit } from '../../http/audit.js'
 import type { Context } from '../../http/context.js'
 import type { JobActor, RunningJob } from '../../jobs/jobs.js'
 import { deleteRoutes } from '../routes/delete-routes.js'
+import { deleteServiceInstance } from '../service-instances/delete-service-instance.js'
 
 export const DeleteSpaceParams = z.object({ guid: z.string() })
 
@@ -30,21 +31,6 @@ export async function deleteSpace(context: Context, guid: string, job: RunningJo
 }
 
 async function deleteServiceInstances({ db }: Context, spaceGuid: string, actor: JobActor): Promise<void> {
-  const instances = await db.serviceInstance.findMany({ where: { spaceGuid }, include: { space: true } })
-  for (const instance of instances)
-    await db.$transaction(async (tx) => {
-      await tx.credentialBinding.deleteMany({ where: { serviceInstanceGuid: instance.guid } })
-      const { count } = await tx.serviceInstance.deleteMany({ where: { guid: instance.guid } })
-      if (count === 0) return
-      await recordAudit(tx, actor, {
-        type: instance.type === 'managed' ? 'audit.service_instance.delete' : 'audit.user_provided_service_instance.delete',
-        target: {
-          type: instance.type === 'managed' ? 'service_instance' : 'user_provided_service_instance',
-          guid: instance.guid,
-          name: instance.name,
-        },
-        spaceGuid,
-        organizationGuid: instance.space.organizationGuid,
-      })
-    })
+  const instances = await db.serviceInstance.findMany({ where: { spaceGuid }, select: { guid: true } })
+  for (const { guid } of instances) await db.$transaction((tx) => deleteServiceInstance(tx, actor, guid))
 }

@@ -1,0 +1,30 @@
+import type { CredentialBinding, Transaction } from '@bloomery/database'
+import { recordAudit } from '../../http/audit.js'
+import type { JobActor } from '../../jobs/jobs.js'
+
+/** An audit event about a binding, in the transaction of the change it tells of. */
+export const recordBindingEvent = (
+  tx: Transaction,
+  actor: JobActor,
+  binding: Pick<CredentialBinding, 'guid' | 'name' | 'type' | 'appGuid' | 'serviceInstanceGuid'>,
+  space: { readonly guid: string; readonly organizationGuid: string },
+  act: 'create' | 'update' | 'delete',
+): Promise<void> => {
+  const type = binding.type === 'key' ? 'service_key' : 'service_binding'
+  return recordAudit(tx, actor, {
+    type: `audit.${type}.${act}`,
+    target: { type, guid: binding.guid, name: binding.name ?? '' },
+    spaceGuid: space.guid,
+    organizationGuid: space.organizationGuid,
+    data: {
+      request: {
+        type: binding.type,
+        ...(binding.name === null ? {} : { name: binding.name }),
+        relationships: {
+          service_instance: { data: { guid: binding.serviceInstanceGuid } },
+          ...(binding.appGuid === null ? {} : { app: { data: { guid: binding.appGuid } } }),
+        },
+      },
+    },
+  })
+}

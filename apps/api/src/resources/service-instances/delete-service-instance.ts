@@ -1,0 +1,15 @@
+import type { Transaction } from '@bloomery/database'
+import type { JobActor } from '../../jobs/jobs.js'
+import { deleteBinding } from '../service-credential-bindings/delete-binding.js'
+import { INSTANCE_PARTS } from './find-service-instance.js'
+import { recordInstanceEvent } from './instance-events.js'
+
+/** Deletes a user-provided instance with its bindings; one that is gone is no error. */
+export async function deleteServiceInstance(tx: Transaction, actor: JobActor, guid: string): Promise<void> {
+  await tx.$executeRaw`SELECT 1 FROM service_instances WHERE guid = ${guid} FOR UPDATE`
+  const instance = await tx.serviceInstance.findUnique({ where: { guid }, include: { ...INSTANCE_PARTS, bindings: true } })
+  if (!instance) return
+  for (const binding of instance.bindings) await deleteBinding(tx, actor, { ...binding, serviceInstance: instance })
+  await tx.serviceInstance.delete({ where: { guid } })
+  await recordInstanceEvent(tx, actor, instance, 'delete')
+}
