@@ -51,7 +51,7 @@ describe('the api role', () => {
     await api.close()
     rmSync(folder, { recursive: true, force: true })
   })
-  const tokenOf = (role: string) => readFileSync(join(tokens, `${role}.token`), 'utf8').trim()
+  const tokenOf = (role: string) => readFileSync(join(tokens, role, 'token'), 'utf8').trim()
   const logIn = async (password: string) =>
     fetch(`${url}/oauth/token`, {
       method: 'POST',
@@ -119,7 +119,7 @@ describe('the api role', () => {
 
   it('lets nodes join once per token, renews their certificates, and writes new tokens', async () => {
     const token = tokenOf('router')
-    expect(statSync(join(tokens, 'router.token')).mode & 0o777).toBe(0o600)
+    expect(statSync(join(tokens, 'router', 'token')).mode & 0o777).toBe(0o600)
     const join_ = (role: 'router' | 'cell', dir: string) =>
       joinNode({ url: internalUrl, token, role, nodeId: 'r1', dir: join(folder, dir) })
     await expect(join_('cell', 'wrong-role')).rejects.toThrow(JoinRefusedError)
@@ -171,6 +171,6 @@ describe('the api role', () => {
     expect((await logIn('second')).status).toBe(200)
     const spaces = (await (await fetch(`${url}/v3/spaces`, authorized)).json()) as { resources: unknown[] }
     expect(spaces.resources).toEqual([])
-    expect(existsSync(join(tokens, 'scheduler.token'))).toBe(true)
+    expect(existsSync(join(tokens, 'scheduler', 'token'))).toBe(true)
   }, 60_000)
 })

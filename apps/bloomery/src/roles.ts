@@ -25,7 +25,7 @@ export function nodeEnvironment(role: string, home: { nodes: string; run: string
     BLOOMERY_NODE_DIR: join(home.nodes, role),
     BLOOMERY_NODE_ID: 'main',
     BLOOMERY_JOIN_URL: joinUrl,
-    ...(role === 'api' ? {} : { BLOOMERY_JOIN_TOKEN_FILE: join(home.run, 'tokens', `${role}.token`) }),
+    ...(role === 'api' ? {} : { BLOOMERY_JOIN_TOKEN_FILE: join(home.run, 'tokens', role, 'token') }),
   }
 }
 
@@ -96,6 +96,7 @@ export function rolePrograms(context: RoleContext): { control: RoleProgram; cell
       program: repositoryPath('apps/router/dist/main.js'),
       nodeOptions: ['--max-semi-space-size=4', ...quietly],
       graceMs: 8_000,
+      takesOver: true,
       env: {
         ...outside,
         ...nodeEnvironment('router', paths, joinUrl),

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { CfError, type JoinRequest, type NodeRole } from '@bloomery/contracts'
 import { execute, rows, sql, type Pool } from '@bloomery/database'
 import { createJoinToken, hashJoinToken } from '@bloomery/pki'
@@ -54,7 +54,7 @@ export class JoinTokens {
   }
 }
 
-/** Keeps a good token for each role in a folder that the roles of this machine can read. */
+/** Keeps a good token for each role in a folder of its own, `<folder>/<role>/token`, so that each role can be given its own alone. */
 export class BootstrapTokens {
   readonly #current = new Map<NodeRole, string>()
   #timer: NodeJS.Timeout | undefined
@@ -68,7 +68,6 @@ export class BootstrapTokens {
 
   /** Writes fresh ones at once: the token also tells roles which authority is the platform's now. */
   async start(): Promise<void> {
-    await mkdir(this.folder, { recursive: true, mode: 0o700 })
     for (const role of BOOTSTRAP_ROLES) await this.#write(role)
     this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS)
     this.#timer.unref()
@@ -95,7 +94,8 @@ export class BootstrapTokens {
 
   async #write(role: NodeRole): Promise<void> {
     const { token, guid } = await this.tokens.create(role)
-    const path = join(this.folder, `${role}.token`)
+    const path = join(this.folder, role, 'token')
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
     await writeFile(`${path}.new`, `${token}\n`, { mode: 0o600 })
     await rename(`${path}.new`, path)
     this.#current.set(role, guid)
