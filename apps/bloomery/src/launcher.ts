@@ -6,8 +6,9 @@ import { stopDockerDaemon } from './docker-engine.js'
 import { chooseEngine, type EngineChoice } from './engine-choice.js'
 import { EventLog } from './event-log.js'
 import type { Home } from './home.js'
+import { explain } from './launch-error.js'
 import { LogTurnover } from './log-turnover.js'
-import { internalPorts, requirePublicPorts } from './ports.js'
+import { internalPorts, requirePublicPorts, routerWorkersServe } from './ports.js'
 import { runSteps, type Step } from './progress.js'
 import { untilReady } from './readiness.js'
 import { RoleProcess, runsFromBefore } from './role-process.js'
@@ -17,6 +18,13 @@ import { Supervisor } from './supervisor.js'
 
 const READY_TIMEOUT_MS = 120_000
 const APP_GRACE_SECONDS = 10
+
+/** What became of examples/hello-node. */
+export interface Sample {
+  readonly pushed: boolean
+  /** Why it could not be pushed in this start. */
+  readonly failure: string | undefined
+}
 
 /** The platform on one machine. Every process it starts outlives it if it is killed, and is taken over by the next start. */
 export class Launcher {
@@ -30,6 +38,8 @@ export class Launcher {
   #roleEnvironment: Readonly<Record<string, string>> = {}
   #databaseUrl = ''
   #redisUrl = ''
+  #tookOver = false
+  #sampleFailure: string | undefined
   #starting: Promise<void> = Promise.resolve()
 
   constructor(settings: Settings) {
@@ -37,6 +47,15 @@ export class Launcher {
     // Not on the terminal: that shows steps and addresses.
     this.#supervisor = new Supervisor(new EventLog(join(settings.paths.roleLogs, 'launcher.log')))
     this.#logTurnover = new LogTurnover(settings.paths.roleLogs)
+  }
+
+  /** True once it looks after roles that an earlier launcher started. */
+  get tookOver(): boolean {
+    return this.#tookOver
+  }
+
+  get sample(): Sample {
+    return { pushed: existsSync(this.#sampleMark), failure: this.#sampleFailure }
   }
 
   get engine(): EngineChoice {
@@ -76,14 +95,14 @@ export class Launcher {
       },
     }
     const roles: Step = { title: 'Roles', run: (say) => this.#startRoles(home, say) }
-    const sample: Step = { title: 'Sample app', run: (say) => this.#pushSample(say) }
+    const sample: Step = { title: 'Sample app', run: (say) => this.#trySample(say) }
     return [[database, redis, engine], [roles], ...(this.#wantsSample() ? [[sample]] : [])]
   }
 
   /** Ports and engine, before anything is drawn or started: it may refuse, and it may ask. */
   async prepare(say: (line: string) => void): Promise<void> {
     const { paths, BLOOMERY_BIND, BLOOMERY_HTTP_PORT, BLOOMERY_HTTPS_PORT } = this.#settings
-    if (!runsFromBefore(paths.run, 'router'))
+    if (!runsFromBefore(paths.run, 'router') && !(await routerWorkersServe(paths.run)))
       await requirePublicPorts(BLOOMERY_BIND, [
         { name: 'BLOOMERY_HTTP_PORT', port: BLOOMERY_HTTP_PORT },
         { name: 'BLOOMERY_HTTPS_PORT', port: BLOOMERY_HTTPS_PORT },
@@ -141,7 +160,9 @@ export class Launcher {
     )
     for (const role of this.#roles) {
       const { adopted } = await this.#supervisor.add(role)
-      if (adopted) say(`${role.name} ran on and is taken over`)
+      if (!adopted) continue
+      this.#tookOver = true
+      say(`${role.name} ran on and is taken over`)
     }
     await untilReady({
       port: this.#settings.BLOOMERY_HTTP_PORT,
@@ -162,6 +183,16 @@ export class Launcher {
     return this.#settings.BLOOMERY_SAMPLE === 'yes' && !existsSync(this.#sampleMark)
   }
 
+  /** A platform that runs is worth more than its sample: what went wrong is told with the greeting. */
+  async #trySample(say: (line: string) => void): Promise<void> {
+    try {
+      await this.#pushSample(say)
+    } catch (error) {
+      this.#stopping.signal.throwIfAborted()
+      this.#sampleFailure = explain(error)
+    }
+  }
+
   /** Once: who deletes the sample does not want it back. */
   async #pushSample(say: (line: string) => void): Promise<void> {
     await runProgram({
@@ -178,6 +209,13 @@ export class Launcher {
       signal: this.#stopping.signal,
     })
     writeFileSync(this.#sampleMark, '')
+  }
+
+  /** Leaves all that runs to the next start. */
+  async leave(): Promise<void> {
+    this.#stopping.abort()
+    this.#logTurnover.stop()
+    await this.#supervisor.release()
   }
 
   /**

@@ -1,11 +1,9 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { greeting } from './greeting.js'
+import { apiAddress, greeting } from './greeting.js'
 import { prepareHome } from './home.js'
 import { explain } from './launch-error.js'
 import { Launcher } from './launcher.js'
-import { readSettings } from './settings.js'
+import { readSettings, type Settings } from './settings.js'
 import { becomeTheLauncher, resignAsLauncher } from './single-launcher.js'
 
 // npm and the terminal both hand on Ctrl-C, so that one press arrives twice.
@@ -23,16 +21,24 @@ export async function startLauncher(env: NodeJS.ProcessEnv): Promise<number> {
 
 async function launch(env: NodeJS.ProcessEnv): Promise<number> {
   const settings = readSettings(env)
-  const home = prepareHome(settings)
   const { run } = settings.paths
-  const other = becomeTheLauncher(run)
+  const other = becomeTheLauncher(run, apiAddress(settings))
   if (other !== undefined) {
     console.log(
-      `Bloomery runs already (process ${other}) at http://localhost:${settings.BLOOMERY_HTTP_PORT}, with its data in ${settings.paths.home}.\n` +
-        `Stop it with Ctrl-C where it was started, or with: kill ${other}\nFor a second platform beside it set BLOOMERY_HOME and the three ports (BLOOMERY_HTTP_PORT, BLOOMERY_HTTPS_PORT, BLOOMERY_SSH_PORT).`,
+      `Bloomery runs already (process ${other.pid}) at ${other.api}, with its data in ${settings.paths.home}.\n` +
+        `Stop it with Ctrl-C where it was started, or with: kill ${other.pid}\nFor a second platform beside it set BLOOMERY_HOME and the three ports (BLOOMERY_HTTP_PORT, BLOOMERY_HTTPS_PORT, BLOOMERY_SSH_PORT).`,
     )
     return 0
   }
+  try {
+    return await launchAlone(settings)
+  } finally {
+    resignAsLauncher(run)
+  }
+}
+
+async function launchAlone(settings: Settings): Promise<number> {
+  const home = prepareHome(settings)
   const launcher = new Launcher(settings)
   const stopped = stopOnSignal()
   const say = (line: string): void => console.log(line)
@@ -44,7 +50,7 @@ async function launch(env: NodeJS.ProcessEnv): Promise<number> {
     })()
     const outcome = await Promise.race([started.then(() => 'ready' as const), stopped])
     if (outcome === 'ready') {
-      console.log(greeting(settings, home, launcher.engine, existsSync(join(settings.paths.home, 'sample-pushed'))))
+      console.log(greeting(settings, home, launcher.engine, launcher.sample))
       await stopped
     }
     started.catch(() => undefined)
@@ -52,12 +58,17 @@ async function launch(env: NodeJS.ProcessEnv): Promise<number> {
   } catch (error) {
     code = 1
     console.error(`\nBloomery could not start. ${explain(error)}`)
+    // Nobody asked for the end of the apps that a killed launcher left behind.
+    if (launcher.tookOver) {
+      await launcher.leave()
+      console.error('What ran before this start goes on running; the next start takes it over.')
+      return code
+    }
   }
   await launcher.stop(say).catch((error: unknown) => {
     code = 1
     console.error(`Stopping was not clean: ${explain(error)}`)
   })
-  resignAsLauncher(run)
   if (code === 0) console.log('Stopped.')
   return code
 }

@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { z } from 'zod'
 import { LaunchError } from './launch-error.js'
 
@@ -40,6 +41,24 @@ export async function requirePublicPorts(bind: string, wanted: readonly { name: 
           : `Port ${port} on ${bind} is taken by another program. Stop that one, or choose another port: ${name}=${port + 1000} npm start`,
     )
   }
+}
+
+/** Whether workers of a router that was killed hold the public ports: the next router takes them over. */
+export async function routerWorkersServe(run: string): Promise<boolean> {
+  const folder = join(run, 'router')
+  const sockets = existsSync(folder) ? readdirSync(folder).filter((name) => /^w\d+\.sock$/.test(name)) : []
+  return (await Promise.all(sockets.map((name) => answers(join(folder, name))))).includes(true)
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path })
+    socket.once('error', () => resolve(false))
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+  })
 }
 
 export const isFree = async (host: string, port: number): Promise<boolean> => (await listenProblem(host, port)) === undefined

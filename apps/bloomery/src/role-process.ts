@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { isAlive, spawnDetached, stopProcess, type ProcessIdentity } from '@bloomery/embedded'
 import { z } from 'zod'
 import { LaunchError } from './launch-error.js'
@@ -15,7 +16,12 @@ export interface RoleProgram {
   readonly env: Readonly<Record<string, string>>
   /** How long it may take to let go of its work. */
   readonly graceMs: number
+  /** It takes over from the one that runs, which ends by itself: an old one is not stopped first. */
+  readonly takesOver?: boolean
 }
+
+/** How long an old process may take to notice that a new one has taken over. */
+const HAND_OVER_MS = 30_000
 
 /** By this exit code a role says that starting it again is in vain until someone changes its configuration. */
 export const EXIT_MISCONFIGURED = 78
@@ -34,6 +40,7 @@ export class RoleProcess implements Ward {
   readonly #pidFile: string
   readonly #logFile: string
   #identity: ProcessIdentity | undefined
+  #predecessor: ProcessIdentity | undefined
   #misconfigured = false
 
   constructor(
@@ -52,7 +59,8 @@ export class RoleProcess implements Ward {
       this.#identity = running
       return { identity: running, adopted: true }
     }
-    if (running) await this.#end(running)
+    const handsOver = running !== undefined && this.role.takesOver === true
+    if (running && !handsOver) await this.#end(running)
     if (!existsSync(this.role.program))
       throw new LaunchError(`${this.role.program} has not been built. Run npm run build, then npm start again.`)
     this.#misconfigured = false
@@ -69,7 +77,18 @@ export class RoleProcess implements Ward {
     this.#identity = identity
     writeFileSync(`${this.#pidFile}.new`, JSON.stringify({ ...identity, digest }), { mode: 0o600 })
     renameSync(`${this.#pidFile}.new`, this.#pidFile)
+    if (handsOver) {
+      this.#predecessor = running
+      await this.#untilHandedOver(running, identity)
+    }
     return { identity, adopted: false }
+  }
+
+  /** The old process ends once the new one has its work. If the new one fails, the old one goes on; one that hangs is killed. */
+  async #untilHandedOver(old: ProcessIdentity, successor: ProcessIdentity): Promise<void> {
+    for (const end = Date.now() + HAND_OVER_MS; Date.now() < end; await delay(50))
+      if (!isAlive(old) || !isAlive(successor)) return
+    await stopProcess(old, [['SIGKILL', 2_000]])
   }
 
   /** Why waiting for it is in vain, in its own words. */
@@ -87,6 +106,9 @@ export class RoleProcess implements Ward {
   }
 
   async stop(): Promise<void> {
+    // What it takes over from a dead one must end too, and only it knows how.
+    if (this.role.takesOver && this.#identity && !isAlive(this.#identity)) await this.ensure()
+    if (this.#predecessor) await this.#end(this.#predecessor)
     const running = this.#identity ?? readRecord(this.#pidFile)
     if (running) await this.#end(running)
     rmSync(this.#pidFile, { force: true })

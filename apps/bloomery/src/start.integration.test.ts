@@ -76,11 +76,12 @@ describe('ports', () => {
 
 describe('the launcher', () => {
   it('is one per home, and one that was killed stands in nobody’s way', () => {
-    expect(becomeTheLauncher(folder)).toBeUndefined()
-    writeFileSync(join(folder, 'launcher.pid'), JSON.stringify(identify(process.ppid)))
-    expect(becomeTheLauncher(folder)).toBe(process.ppid)
+    const api = 'http://localhost:8080'
+    expect(becomeTheLauncher(folder, api)).toBeUndefined()
+    writeFileSync(join(folder, 'launcher.pid'), JSON.stringify({ ...identify(process.ppid), api: 'http://localhost:9090' }))
+    expect(becomeTheLauncher(folder, api)).toEqual({ pid: process.ppid, api: 'http://localhost:9090' })
     writeFileSync(join(folder, 'launcher.pid'), JSON.stringify({ pid: process.ppid, startedAt: 'another boot' }))
-    expect(becomeTheLauncher(folder)).toBeUndefined()
+    expect(becomeTheLauncher(folder, api)).toBeUndefined()
     resignAsLauncher(folder)
     expect(existsSync(join(folder, 'launcher.pid'))).toBe(false)
   })
