@@ -20,6 +20,7 @@ const METRICS_MS = 5000
 const LOCAL_RESTARTS_MS = 1000
 const EVICT_MS = 3_600_000
 const ENGINE_RETRY_MS = 2000
+const ENGINE_ANSWER_MS = 3000
 const STARTS_AT_ONCE = 8
 const STACKS = ['cflinuxfs4', 'bookworm']
 
@@ -175,20 +176,33 @@ export class Agent {
     return this.instances?.fulfil(desired, known) ?? true
   }
 
-  /** When the engine comes back after an absence, its network rules may be gone. */
+  /** An engine that hangs counts as one that is away: reports must not wait for it. */
   private async checkEngine(): Promise<void> {
     const { engine, log } = this.deps
+    const giveUp = new AbortController()
     try {
-      await engine.ping()
-      if (!this.engineHealthy) {
-        await engine.prepare()
-        log.info('the container engine answers again')
-      }
+      const late = delay(ENGINE_ANSWER_MS, undefined, { signal: giveUp.signal }).then(() => {
+        throw new Error(`the container engine has not answered within ${ENGINE_ANSWER_MS / 1000} s`)
+      })
+      await Promise.race([engine.ping(), late])
+      if (!this.engineHealthy) this.engineReturned()
       this.engineHealthy = true
     } catch (error) {
       if (this.engineHealthy) log.error({ err: error }, 'the container engine does not answer; instances run on')
       this.engineHealthy = false
+    } finally {
+      giveUp.abort()
     }
+  }
+
+  /** After an absence its network and our rules may be gone. */
+  private engineReturned(): void {
+    const { engine, log } = this.deps
+    log.info('the container engine answers again')
+    engine.prepare().catch((error: unknown) => {
+      log.error({ err: error }, 'the container engine is back but not as it was; trying again')
+      this.engineHealthy = false
+    })
   }
 
   private async measure(sampler: MetricsSampler): Promise<void> {

@@ -3,12 +3,20 @@ import { connect } from 'node:net'
 import type { HealthCheck } from '@bloomery/contracts'
 
 const DEFAULT_TIMEOUT_SECONDS = 1
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
+const MOST_REDIRECTS = 10
+const MOST_READ_BYTES = 256 * 1024
+
+interface Target {
+  readonly host: string
+  readonly port: number
+}
 
 /** Why a check failed, in Cloud Foundry's words; undefined when it passed. */
 export type ProbeResult = string | undefined
 
 /** Dials an instance as its check says. A `process` check always passes: the process's end is noticed otherwise. */
-export function probe(check: HealthCheck, target: { host: string; port: number }): Promise<ProbeResult> {
+export function probe(check: HealthCheck, target: Target): Promise<ProbeResult> {
   const timeoutMs = (check.invocationTimeout ?? DEFAULT_TIMEOUT_SECONDS) * 1000
   switch (check.type) {
     case 'process':
@@ -20,7 +28,7 @@ export function probe(check: HealthCheck, target: { host: string; port: number }
   }
 }
 
-function probePort({ host, port }: { host: string; port: number }, timeoutMs: number): Promise<ProbeResult> {
+function probePort({ host, port }: Target, timeoutMs: number): Promise<ProbeResult> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: timeoutMs })
     const end = (result: ProbeResult) => {
@@ -34,27 +42,45 @@ function probePort({ host, port }: { host: string; port: number }, timeoutMs: nu
   })
 }
 
-function probeHttp({ host, port }: { host: string; port: number }, path: string, timeoutMs: number): Promise<ProbeResult> {
-  return new Promise((resolve) => {
-    // X-Forwarded-Proto: apps that send plain requests elsewhere answer this one.
-    const headers = { 'user-agent': 'diego-healthcheck', 'x-forwarded-proto': 'https', host: `${host}:${port}` }
-    const call = request({ host, port, path, headers, agent: false }, (response) => {
-      clearTimeout(timer)
-      const { statusCode } = response
-      call.destroy()
-      resolve(
-        statusCode === 200
-          ? undefined
-          : `failed to make HTTP request to '${path}' on port ${port}: received status code ${statusCode ?? 0}`,
-      )
-    })
-    const failed = (why: string) => {
-      clearTimeout(timer)
-      call.destroy()
-      resolve(`failed to make HTTP request to '${path}' on port ${port}: ${why}`)
+async function probeHttp(target: Target, path: string, timeoutMs: number): Promise<ProbeResult> {
+  const began = performance.now()
+  const failed = (why: string) => `failed to make HTTP request to '${path}' on port ${target.port}: ${why}`
+  const signal = AbortSignal.timeout(timeoutMs)
+  try {
+    let url = new URL(path.startsWith('/') ? path : `/${path}`, `http://${target.host}:${target.port}`)
+    for (let hops = 0; ; hops++) {
+      const { status, location } = await get(target, url, signal)
+      if (status === 200) return undefined
+      const redirected = REDIRECTS.has(status) && location !== undefined && URL.canParse(location, url)
+      if (!redirected) return failed(`received status code ${status} in ${Math.round(performance.now() - began)}ms`)
+      if (hops === MOST_REDIRECTS) return failed(`stopped after ${MOST_REDIRECTS} redirects`)
+      url = new URL(location, url)
     }
-    const timer = setTimeout(() => failed(`timed out after ${(timeoutMs / 1000).toFixed(2)} seconds`), timeoutMs)
-    call.once('error', (error) => failed(reasonOf(error)))
+  } catch (error) {
+    if (signal.aborted) return failed(`timed out after ${(timeoutMs / 1000).toFixed(2)} seconds`)
+    return failed(reasonOf(error as NodeJS.ErrnoException))
+  }
+}
+
+/**
+ * One request to the instance itself, wherever `url` points: an app may send the check from `/` to its login page, but not to another
+ * address of this machine's network.
+ */
+function get({ host, port }: Target, url: URL, signal: AbortSignal): Promise<{ status: number; location: string | undefined }> {
+  return new Promise((resolve, reject) => {
+    // X-Forwarded-Proto: apps that send plain requests elsewhere answer this one.
+    const headers = { 'user-agent': 'diego-healthcheck', 'x-forwarded-proto': 'https', host: url.host }
+    const call = request({ host, port, path: url.pathname + url.search, headers, agent: false, signal }, (response) => {
+      resolve({ status: response.statusCode ?? 0, location: response.headers.location })
+      // A small answer is read to its end, since some servers complain about callers that hang up.
+      let read = 0
+      response.on('error', () => undefined)
+      response.on('data', (chunk: Buffer) => {
+        read += chunk.length
+        if (read > MOST_READ_BYTES) call.destroy()
+      })
+    })
+    call.once('error', reject)
     call.end()
   })
 }

@@ -7,7 +7,8 @@ const DEFAULT_STARTUP_SECONDS = 60
 const DEFAULT_INTERVAL_SECONDS = 30
 const UNTIL_READY_MS = 2000
 /** A program that starts quickly shall be noticed quickly; one that takes long is not asked ten times a second. */
-const FIRST_PROBE_MS = 50
+const FIRST_PROBE_MS = 15
+const PROBE_GROWTH = 1.15
 const LAST_PROBE_MS = 1000
 
 export interface HealthSubject {
@@ -55,7 +56,7 @@ async function startup(
   if (check.type === 'process') return undefined
   events.log('CELL', 'Starting health monitoring of container', 'OUT')
   const limitMs = (check.timeout ?? DEFAULT_STARTUP_SECONDS) * 1000
-  for (let waitMs = FIRST_PROBE_MS; ; waitMs = Math.min(LAST_PROBE_MS, waitMs * 1.5)) {
+  for (let waitMs = FIRST_PROBE_MS; ; waitMs = Math.min(LAST_PROBE_MS, waitMs * PROBE_GROWTH)) {
     const failure = await probe(check, target)
     signal.throwIfAborted()
     if (failure === undefined) {

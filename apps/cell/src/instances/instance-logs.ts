@@ -1,8 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { LogLine } from '@bloomery/contracts'
-import type { ContainerEngine } from '@bloomery/containers'
+import { type ContainerEngine, EngineError } from '@bloomery/containers'
 import type { SpoolingLogSender } from '@bloomery/feeds'
 import type { Logger } from '@bloomery/telemetry'
 import type { InstanceRecord } from './instance-record.js'
+
+const RETRY_MS = 500
 
 /** The lines of one instance: what its program prints, and what the cell and the health checks have to say about it. */
 export class InstanceLogs {
@@ -53,15 +56,22 @@ export class InstanceLogs {
     this.sender.forgetCursor(this.record.instanceGuid)
   }
 
+  /** To the end of the output, over absences of the engine. */
   private async read(engine: ContainerEngine): Promise<void> {
     const key = this.record.instanceGuid
-    const after = this.sender.cursorOf(key)
     const source = this.processSource
     const { signal } = this.stop
-    for await (const line of engine.output(key, { signal, ...(after === undefined ? {} : { after }) })) {
-      this.sentBytes += line.text.length
-      this.sender.send(this.line(source, line.text, line.stream, String(line.timestamp)), { key, position: line.cursor })
-    }
+    for (let after = this.sender.cursorOf(key); ; await delay(RETRY_MS, undefined, { signal }))
+      try {
+        for await (const line of engine.output(key, { signal, ...(after === undefined ? {} : { after }) })) {
+          after = line.cursor
+          this.sentBytes += line.text.length
+          this.sender.send(this.line(source, line.text, line.stream, String(line.timestamp)), { key, position: line.cursor })
+        }
+        return
+      } catch (error) {
+        if (!(error instanceof EngineError && error.kind === 'unavailable')) throw error
+      }
   }
 
   private line(sourceType: string, text: string, stream: 'OUT' | 'ERR', timestamp: string): LogLine {

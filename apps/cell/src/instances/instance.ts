@@ -66,7 +66,9 @@ export class Instance {
 
   /** Takes over a container that was found: running, ended meanwhile, or never started. */
   adopt(seen: SeenContainer | undefined): void {
-    this.life = this.runFromFound(seen)
+    // Its stop began under an earlier agent and is gone on with; until then what it prints is collected.
+    if (this.record.state === 'stopping') this.logs.follow(this.around.engine)
+    else this.life = this.runFromFound(seen)
   }
 
   /** SIGTERM, grace time, SIGKILL, away with it. Resolves when nothing of it is left. */
@@ -164,6 +166,8 @@ export class Instance {
         record.endpoint = endpoint
         return seen
       } catch (error) {
+        // An engine that is away cannot do that either; what is left of it goes when it is back.
+        if (error instanceof EngineError && error.kind === 'unavailable') throw error
         await engine.remove(this.guid)
         // Another program was faster at the address or the port.
         if (!(error instanceof EngineError && error.kind === 'conflict') || attempt === CREATE_ATTEMPTS) throw error
@@ -176,18 +180,20 @@ export class Instance {
     const message = error instanceof Error ? error.message : String(error)
     log.error({ err: error, instanceGuid: this.guid, appGuid: this.record.spec.appGuid }, 'an instance could not be started')
     this.logs.say('CELL', `Cell ${cellId} failed to create container for instance ${this.guid}: ${message}`, 'ERR')
-    await engine
-      .remove(this.guid)
-      .catch((failure: unknown) => log.warn({ err: failure }, 'what was left of a failed start stays for the clean-up'))
     this.record.crashReason = message
     // What the engine refuses for what the app is would fail everywhere; all else is not the app's fault.
     this.record.platformFault = error instanceof DropletUnavailable || !(error instanceof EngineError) || error.kind !== 'refused'
     this.enter('crashed', { routable: false })
+    // An engine that went away in the middle may have started it all the same.
+    await this.untilDone('clean up', () => engine.remove(this.guid))
   }
 
   private async runFromFound(seen: SeenContainer | undefined): Promise<void> {
     const { record } = this
-    if (record.state === 'crashed') return
+    if (record.state === 'crashed') {
+      if (seen !== undefined) await this.untilDone('clean up', () => this.around.engine.remove(this.guid))
+      return
+    }
     if (seen === undefined || seen.status.state === 'created') {
       await this.untilDone('clean up', () => this.around.engine.remove(this.guid))
       record.crashReason = 'The container is gone'

@@ -60,6 +60,7 @@ export class Instances {
       this.held.set(record.instanceGuid, instance)
       if (record.replaces !== undefined) this.replaced.set(record.replaces, record.instanceGuid)
       instance.adopt(container)
+      if (record.state === 'stopping') this.leave(record.instanceGuid, (one) => one.stop())
     }
     log.info({ instances: this.held.size }, 'took over what runs on this cell')
   }

@@ -29,7 +29,7 @@ import { runInContainer } from './exec.js'
 import { applyFirewall, findFirewall, removeFirewall } from './firewall.js'
 import { DISK_LABEL, INSTALLATION_LABEL, NAME_LABEL, type Names, namesOf, PURPOSE_LABEL } from './names.js'
 import { ensureNetwork } from './network.js'
-import { seenFromInspect } from './seen.js'
+import { endpointFromList, seenFromInspect } from './seen.js'
 import type { Subnet } from './subnet.js'
 
 export interface DockerEngineOptions {
@@ -112,7 +112,9 @@ export class DockerEngine implements ContainerEngine {
   async reserveEndpoint(ports: readonly number[], avoidAddresses: readonly string[]): Promise<ReservedEndpoint> {
     if (this.endpoints === undefined) await this.prepare()
     if (this.endpoints === undefined) throw new EngineError('unavailable', 'The engine is not prepared')
-    return this.endpoints.reserve(ports, avoidAddresses, await this.seenBy({}))
+    const filters = { label: [`${INSTALLATION_LABEL}=${this.names.installation}`] }
+    const present = await this.call('list containers', () => this.docker.listContainers({ all: true, filters }))
+    return this.endpoints.reserve(ports, avoidAddresses, present.map(endpointFromList))
   }
 
   async create(spec: ContainerSpec): Promise<SeenContainer> {
@@ -251,6 +253,8 @@ export class DockerEngine implements ContainerEngine {
 
   async cleanUp({ everything, graceSeconds = 10 }: { everything: boolean; graceSeconds?: number }): Promise<void> {
     const filters = { label: [`${INSTALLATION_LABEL}=${this.names.installation}`] }
+    // Volumes first: one that is made meanwhile, for a container of another role, is not in the list.
+    const { Volumes: volumes } = await this.call('list volumes', () => this.docker.listVolumes({ filters }))
     const present = await this.call('list containers', () => this.docker.listContainers({ all: true, filters }))
     if (everything)
       await Promise.all(
@@ -262,8 +266,7 @@ export class DockerEngine implements ContainerEngine {
         }),
       )
     const kept = new Set(everything ? [] : present.map(({ Labels }) => Labels[NAME_LABEL]))
-    const { Volumes } = await this.call('list volumes', () => this.docker.listVolumes({ filters }))
-    for (const volume of Volumes)
+    for (const volume of volumes)
       if (!kept.has(volume.Labels?.[NAME_LABEL]))
         await this.docker
           .getVolume(volume.Name)

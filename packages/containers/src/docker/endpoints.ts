@@ -25,7 +25,7 @@ export class Endpoints {
   async reserve(
     ports: readonly number[],
     avoid: readonly string[],
-    present: readonly SeenContainer[],
+    present: readonly Pick<SeenContainer, 'address' | 'publishedPorts'>[],
   ): Promise<ReservedEndpoint> {
     const now = Date.now()
     for (const [value, until] of this.reserved) if (until < now) this.reserved.delete(value)

@@ -17,6 +17,19 @@ export function seenFromInspect(info: Docker.ContainerInspectInfo): SeenContaine
   }
 }
 
+/** What a container holds of addresses and ports, known from a list alone. */
+export function endpointFromList({
+  Labels,
+  NetworkSettings,
+}: Docker.ContainerInfo): Pick<SeenContainer, 'address' | 'publishedPorts'> {
+  const assigned = Object.values(NetworkSettings?.Networks ?? {})[0]?.IPAddress
+  const address = assigned === undefined || assigned === '' ? Labels[ADDRESS_LABEL] : assigned
+  return {
+    ...(address === undefined ? {} : { address }),
+    publishedPorts: JSON.parse(Labels[PORTS_LABEL] ?? '{}') as Record<number, number>,
+  }
+}
+
 function statusOf(state: Docker.ContainerInspectInfo['State']): ContainerStatus {
   if (state.Running) return { state: 'running', startedAt: new Date(state.StartedAt) }
   const started = !state.StartedAt.startsWith('0001')
@@ -27,8 +40,8 @@ function statusOf(state: Docker.ContainerInspectInfo['State']): ContainerStatus 
   return {
     state: 'exited',
     exitCode: state.ExitCode,
-    // Another process of the container may have been killed earlier, and the program survived it.
-    outOfMemory: state.OOMKilled && state.ExitCode === 137,
+    // As in CF: what ends badly after the kernel has killed any of its processes (of `npm start` the child, say) ran out of memory.
+    outOfMemory: state.OOMKilled && state.ExitCode !== 0,
     finishedAt: state.FinishedAt.startsWith('0001') ? new Date() : new Date(state.FinishedAt),
     ...(state.Error === '' ? {} : { reason: state.Error }),
   }

@@ -1,3 +1,4 @@
+import { Bucket } from './bucket.js'
 import type { RingRecord } from './ring-format.js'
 
 /** The bounds of stacks/supervisor/supervise.c, which does the same inside containers. */
@@ -7,22 +8,6 @@ const BOUNDS = {
   unlimited: { lineBurst: 100_000, byteBurst: 16 * 1024 ** 2, bytesPerSecond: 4 * 1024 ** 2 },
   limited: { lineBurst: LINES_PER_SECOND, byteBurst: 64 * 1024 ** 2, bytesPerSecond: 16 * 1024 ** 2 },
 } as const
-
-class Bucket {
-  tokens: number
-  constructor(
-    private readonly burst: number,
-    private readonly perSecond: number,
-    private atMs: number,
-  ) {
-    this.tokens = burst
-  }
-
-  refill(nowMs: number): void {
-    this.tokens = Math.min(this.burst, this.tokens + ((nowMs - this.atMs) * this.perSecond) / 1000)
-    this.atMs = nowMs
-  }
-}
 
 type Stream = RingRecord['stream']
 

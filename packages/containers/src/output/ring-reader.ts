@@ -1,6 +1,7 @@
 import { watch } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { OutputLine } from '../engine.js'
+import { Bucket } from './bucket.js'
 import { parseRecord, parseRingHeader, RING_HEADER_BYTES } from './ring-format.js'
 
 const CHUNK_BYTES = 256 * 1024
@@ -9,6 +10,12 @@ const MARGIN_BYTES = 1024 * 1024
 /** Changes are gathered for so long: a program that prints in small pieces wakes the reader 20 times a second at most. */
 const GATHER_MS = 50
 const POLL_MS = 1000
+/**
+ * The meter sits in the container, where a hostile program could go round it and write to the ring itself. Honest output stays far below
+ * these bounds; whoever exceeds them waits and loses lines of its own.
+ */
+const PACE = { byteBurst: 32 * 1024 ** 2, bytesPerSecond: 8 * 1024 ** 2, lineBurst: 200_000, linesPerSecond: 20_000 }
+const PAUSE_MS = 100
 
 interface ReadOptions {
   /** Cursor of the last line seen. */
@@ -22,6 +29,7 @@ interface ReadOptions {
 export async function* readRing(path: string, { after, signal, ended }: ReadOptions): AsyncGenerator<OutputLine> {
   const file = await open(path, 'r')
   const bell = new Bell(path, signal, ended)
+  const pace = new Pace(signal)
   try {
     let position = after === undefined ? 0 : Number(after)
     let resync = false
@@ -34,6 +42,7 @@ export async function* readRing(path: string, { after, signal, ended }: ReadOpti
       if (position < oldest) {
         const next = Math.min(ring.head, oldest + Math.min(MARGIN_BYTES, ring.capacity / 4))
         yield lostLine(next - position, next)
+        await pace.after(MARGIN_BYTES, 1)
         position = next
         resync = true
       }
@@ -46,18 +55,24 @@ export async function* readRing(path: string, { after, signal, ended }: ReadOpti
       const again = await readHeader(file)
       if (again === undefined || chunk.length === 0) return
       // The writer may have gone round while we read: then the loss above is counted at the next turn.
-      if (again.head - ring.capacity > position) continue
+      if (again.head - ring.capacity > position) {
+        await pace.after(chunk.length, 0)
+        continue
+      }
       const full = chunk.length === CHUNK_BYTES
       let start = 0
+      let lines = 0
       for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, start)) {
         const record = resync ? undefined : parseRecord(chunk.subarray(start, end))
         resync = false
         start = end + 1
+        lines++
         if (record !== undefined) yield { ...record, cursor: String(position + start) }
         if (signal.aborted) return
       }
       // A record without its end is either still being written or, over a whole chunk, not one of ours.
       position += start > 0 || !full ? start : chunk.length
+      await pace.after(chunk.length, lines)
       if (start === 0 && !full) {
         if (last) return
         await bell.wait()
@@ -91,6 +106,25 @@ const lostLine = (bytes: number, cursor: number): OutputLine => ({
   timestamp: BigInt(Date.now()) * 1_000_000n,
   cursor: String(cursor),
 })
+
+/** Keeps the reader from spending more on one container than any output is worth. */
+class Pace {
+  private readonly bytes = new Bucket(PACE.byteBurst, PACE.bytesPerSecond, performance.now())
+  private readonly lines = new Bucket(PACE.lineBurst, PACE.linesPerSecond, performance.now())
+
+  constructor(private readonly signal: AbortSignal) {}
+
+  async after(bytes: number, lines: number): Promise<void> {
+    this.bytes.tokens -= bytes
+    this.lines.tokens -= lines
+    for (;;) {
+      this.bytes.refill(performance.now())
+      this.lines.refill(performance.now())
+      if ((this.bytes.tokens >= 0 && this.lines.tokens >= 0) || this.signal.aborted) return
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+    }
+  }
+}
 
 /** Rings when the file changed, the writer ended or the reader is told to stop; else once a second, since watching may be impossible. */
 class Bell {

@@ -87,10 +87,10 @@ export async function runProcessSupervisor(): Promise<void> {
   // Something that left the group may hold the pipes open for ever.
   await Promise.race([reading, delay(DRAIN_MS)])
   ring.close()
-  const outOfMemory = tookTooMuch || (status === 137 && wasOutOfMemory(order.cgroups))
+  const outOfMemory = tookTooMuch || (status !== 0 && wasOutOfMemory(order.cgroups))
   writeState(folder, {
     ...started,
-    exit: { exitCode: outOfMemory ? 137 : status, outOfMemory, finishedAt: new Date().toISOString() },
+    exit: { exitCode: tookTooMuch ? 137 : status, outOfMemory, finishedAt: new Date().toISOString() },
   })
   ringBell(order.bell)
   process.exit(0)
