@@ -14,6 +14,7 @@ import { appEnvironmentRoutes } from './resources/apps/environment-routes.js'
 import { appFeatureRoutes } from './resources/apps/feature-routes.js'
 import { appRoutes } from './resources/apps/routes.js'
 import { auditEventRoutes } from './resources/audit-events/routes.js'
+import { buildpackRoutes } from './resources/buildpacks/routes.js'
 import { buildRoutes } from './resources/builds/routes.js'
 import { deploymentRoutes } from './resources/deployments/routes.js'
 import { domainRoutes } from './resources/domains/routes.js'
@@ -21,6 +22,7 @@ import { dropletRoutes } from './resources/droplets/routes.js'
 import { environmentGroupRoutes } from './resources/environment-groups/routes.js'
 import { featureFlagRoutes } from './resources/feature-flags/routes.js'
 import { logCacheRoutes } from './resources/log-cache/routes.js'
+import { manifestRoutes } from './resources/manifests/routes.js'
 import { organizationQuotaRoutes } from './resources/organization-quotas/routes.js'
 import { organizationRelatedRoutes } from './resources/organizations/related-routes.js'
 import { organizationRoutes } from './resources/organizations/routes.js'
@@ -75,10 +77,12 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   dropletRoutes,
   buildRoutes,
   deploymentRoutes,
+  manifestRoutes,
   featureFlagRoutes,
   environmentGroupRoutes,
   auditEventRoutes,
   stackRoutes,
+  buildpackRoutes,
   serviceInstanceRoutes,
   serviceCredentialBindingRoutes,
   logCacheRoutes,

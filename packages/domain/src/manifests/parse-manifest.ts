@@ -36,6 +36,8 @@ function parseApp(entry: unknown, complain: Complain): AppManifest | undefined {
   const app = dashed(entry)
   const { name } = app
   if (typeof name !== 'string' || name.trim() === '') complain('Name must not be empty')
+  else if (name.length > 255) complain('Name is too long (maximum is 255 characters)')
+  else if (/\p{Cc}/u.test(name)) complain('Name must not contain control characters')
   refuseOtherLifecycles(app, complain)
   const buildpacks = parseBuildpacks(app, complain)
   const stack = parseStack(app['stack'], complain)

@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify'
+import type { Transaction } from '@bloomery/database'
 import { mergeVariables, variableFaults, vcapApplication, vcapServices } from '@bloomery/domain'
 import { z } from 'zod'
 import { parseBody } from '../../http/bodies.js'
 import type { Context } from '../../http/context.js'
 import { unprocessable } from '../../http/errors.js'
 import { requireFeature } from '../../http/feature-flags.js'
-import { recordAudit } from '../../http/audit.js'
 import type { JobActor } from '../../jobs/jobs.js'
 import { actorOf } from '../../jobs/routes.js'
 import {
@@ -15,7 +15,8 @@ import {
   readEnvironmentGroup,
   variablesContext,
 } from '../../runs/environment-sources.js'
-import { logForApp } from './app-events.js'
+import { logForApp, recordAppEvent } from './app-events.js'
+import { TRANSACTION } from './change-state.js'
 import { findApp, lockApp, type AppInSpace } from './find-app.js'
 
 interface ByGuid {
@@ -70,51 +71,43 @@ export function appEnvironmentRoutes(app: FastifyInstance, context: Context): vo
   })
 }
 
-/** Merges variables into an app's own; null takes one away. What runs does not notice before its next start. */
-export async function patchVariables(
-  context: Context,
+/** Merges variables into an app's own; null takes one away. What runs does not notice before its next start. In the caller's transaction. */
+export async function patchVariablesIn(
+  tx: Transaction,
+  context: Pick<Context, 'keyring'>,
   actor: JobActor,
-  app: AppInSpace,
+  appGuid: string,
   change: Readonly<Record<string, unknown>>,
   options: { readonly manifestTriggered?: boolean } = {},
 ): Promise<Record<string, string>> {
   const faults = variableFaults(change)
-  if (faults.length > 0) throw unprocessable(faults.length === 1 ? (faults[0] ?? '') : faults)
-  const merged = await context.db.$transaction(async (tx) => {
-    const locked = await lockApp(tx, app.guid)
-    const variables = mergeVariables(readAppVariables(context, locked), change as Record<string, string | null>)
-    const tooMany = variableFaults(variables)
-    if (tooMany.length > 0) throw unprocessable(tooMany)
-    await tx.app.update({
-      where: { guid: app.guid },
-      data: { environmentVariablesEncrypted: { ...context.keyring.encryptJson(variables, variablesContext(app.guid)) } },
-    })
-    await recordAudit(tx, actor, {
-      type: 'audit.app.update',
-      target: { type: 'app', guid: app.guid, name: app.name },
-      spaceGuid: app.spaceGuid,
-      organizationGuid: app.space.organizationGuid,
-      data: {
-        manifest_triggered: options.manifestTriggered ?? false,
-        request: { environment_variables: '[PRIVATE DATA HIDDEN]' },
-      },
-    })
-    return variables
+  if (faults.length > 0) throw unprocessable(faults)
+  const app = await lockApp(tx, appGuid)
+  const variables = mergeVariables(readAppVariables(context, app), change as Record<string, string | null>)
+  const tooMany = variableFaults(variables)
+  if (tooMany.length > 0) throw unprocessable(tooMany)
+  await tx.app.update({
+    where: { guid: app.guid },
+    data: { environmentVariablesEncrypted: { ...context.keyring.encryptJson(variables, variablesContext(app.guid)) } },
   })
-  logForApp(
-    context,
-    app.guid,
-    `Updated app with guid ${app.guid} (${JSON.stringify({ environment_variables: '[PRIVATE DATA HIDDEN]' })})`,
-  )
+  await recordAppEvent(tx, actor, app, 'audit.app.update', {
+    manifest_triggered: options.manifestTriggered ?? false,
+    request: { environment_variables: '[PRIVATE DATA HIDDEN]' },
+  })
+  return variables
+}
+
+async function patchVariables(
+  context: Context,
+  actor: JobActor,
+  app: AppInSpace,
+  change: Readonly<Record<string, unknown>>,
+): Promise<Record<string, string>> {
+  const merged = await context.db.$transaction((tx) => patchVariablesIn(tx, context, actor, app.guid, change), TRANSACTION)
+  const told = JSON.stringify({ environment_variables: '[PRIVATE DATA HIDDEN]' })
+  logForApp(context, app.guid, `Updated app with guid ${app.guid} (${told})`)
   return merged
 }
 
 const recordShown = ({ db }: Context, actor: JobActor, app: AppInSpace, type: string): Promise<void> =>
-  db.$transaction((tx) =>
-    recordAudit(tx, actor, {
-      type,
-      target: { type: 'app', guid: app.guid, name: app.name },
-      spaceGuid: app.spaceGuid,
-      organizationGuid: app.space.organizationGuid,
-    }),
-  )
+  db.$transaction((tx) => recordAppEvent(tx, actor, app, type))

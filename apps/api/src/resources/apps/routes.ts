@@ -1,26 +1,22 @@
-import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import { isUniqueViolation, type App, type Prisma } from '@bloomery/database'
+import type { Prisma } from '@bloomery/database'
 import { variableFaults } from '@bloomery/domain'
 import { z } from 'zod'
 import { parseBody, ToOne } from '../../http/bodies.js'
 import type { Context } from '../../http/context.js'
 import { unprocessable } from '../../http/errors.js'
 import { parseListQuery, presentList, readPage, type ListQuery } from '../../http/lists.js'
-import { applyMetadata, MetadataInput } from '../../http/metadata.js'
-import type { JobActor } from '../../jobs/jobs.js'
+import { MetadataInput } from '../../http/metadata.js'
 import { accept, actorOf } from '../../jobs/routes.js'
-import { variablesContext } from '../../runs/environment-sources.js'
 import { presentOrganization } from '../organizations/presenter.js'
-import type { SpaceInOrganization } from '../spaces/find-space.js'
 import { presentSpace } from '../spaces/presenter.js'
-import { logForApp, recordAppEvent } from './app-events.js'
 import { restartApp, startApp, stopApp } from './change-state.js'
+import { createApp } from './create-app.js'
 import { DeleteAppParams, deleteApp } from './delete-app.js'
 import { findApp, IN_SPACE, type AppInSpace } from './find-app.js'
-import { applyLifecycle, LifecycleInput } from './lifecycle.js'
+import { LifecycleInput } from './lifecycle.js'
 import { presentApp } from './presenter.js'
-import { createProcess } from './processes-of-app.js'
+import { updateApp } from './update-app.js'
 
 const AppName = z
   .string('must be a string')
@@ -161,89 +157,3 @@ function includedOf(query: ListQuery, apps: readonly AppInSpace[], baseUrl: stri
       : {}),
   }
 }
-
-export interface NewApp {
-  readonly name: string
-  readonly lifecycle?: LifecycleInput | undefined
-  readonly variables?: Record<string, string>
-  readonly metadata?: MetadataInput | undefined
-}
-
-/** Creates an app with its web process, stopped. Throws CfError with the reference's words, e.g. for a name that is taken. */
-export async function createApp(
-  context: Context,
-  actor: JobActor,
-  space: SpaceInOrganization,
-  input: NewApp,
-  options: { readonly manifestTriggered?: boolean } = {},
-): Promise<App> {
-  const guid = randomUUID()
-  const variables = input.variables ?? {}
-  try {
-    const created = await context.db.$transaction(async (tx) => {
-      const lifecycle = await applyLifecycle(tx, input.lifecycle, true)
-      const row = await tx.app.create({
-        data: {
-          guid,
-          name: input.name,
-          spaceGuid: space.guid,
-          ...lifecycle,
-          ...(Object.keys(variables).length === 0
-            ? {}
-            : { environmentVariablesEncrypted: { ...context.keyring.encryptJson(variables, variablesContext(guid)) } }),
-          ...applyMetadata(undefined, input.metadata),
-        },
-      })
-      await createProcess(tx, context, guid, 'web')
-      const event = { ...row, space }
-      await recordAppEvent(tx, actor, event, 'audit.app.create', {
-        request: { name: input.name },
-        manifest_triggered: options.manifestTriggered ?? false,
-      })
-      await recordAppEvent(tx, actor, event, 'audit.app.process.create', { process_guid: guid, process_type: 'web' })
-      return row
-    })
-    logForApp(context, guid, `Created app with guid ${guid}`)
-    return created
-  } catch (error) {
-    throw nameTaken(error, input.name)
-  }
-}
-
-/** Renames an app, changes its lifecycle or its metadata. */
-export async function updateApp(
-  context: Context,
-  actor: JobActor,
-  found: AppInSpace,
-  input: { name?: string | undefined; lifecycle?: LifecycleInput | undefined; metadata?: MetadataInput | undefined },
-  options: { readonly manifestTriggered?: boolean } = {},
-): Promise<App> {
-  try {
-    const updated = await context.db.$transaction(async (tx) => {
-      await tx.$executeRaw`SELECT 1 FROM apps WHERE guid = ${found.guid} FOR NO KEY UPDATE`
-      const present = await tx.app.findUniqueOrThrow({ where: { guid: found.guid } })
-      const row = await tx.app.update({
-        where: { guid: found.guid },
-        data: {
-          ...(input.name === undefined ? {} : { name: input.name }),
-          ...(input.lifecycle ? await applyLifecycle(tx, input.lifecycle, false) : {}),
-          ...applyMetadata(present, input.metadata),
-        },
-      })
-      await recordAppEvent(tx, actor, { ...row, space: found.space }, 'audit.app.update', {
-        request: { ...(input.name === undefined ? {} : { name: input.name }) },
-        manifest_triggered: options.manifestTriggered ?? false,
-      })
-      return row
-    })
-    const changes = { ...(input.name === undefined ? {} : { name: input.name }) }
-    logForApp(context, found.guid, `Updated app with guid ${found.guid} (${JSON.stringify(changes)})`)
-    if (input.name !== undefined && input.name !== found.name) context.nudges.send({ topic: 'scheduler' })
-    return updated
-  } catch (error) {
-    throw nameTaken(error, input.name ?? found.name)
-  }
-}
-
-const nameTaken = (error: unknown, name: string): unknown =>
-  isUniqueViolation(error) ? unprocessable(`App with the name '${name}' already exists.`) : error

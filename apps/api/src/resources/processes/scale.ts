@@ -1,4 +1,4 @@
-import type { Process } from '@bloomery/database'
+import type { Process, Transaction } from '@bloomery/database'
 import { z } from 'zod'
 import { Integer } from '../../http/bodies.js'
 import type { Context } from '../../http/context.js'
@@ -20,56 +20,70 @@ export const ScaleProcess = z.strictObject({
 })
 export type ScaleProcess = z.infer<typeof ScaleProcess>
 
-/** The number of instances takes effect at once; memory, disk and log rate with the next start. */
-export async function scaleProcess(
-  context: Context,
+type Parts = Pick<Context, 'settings'>
+
+/** The number of instances takes effect at once; memory, disk and log rate with the next start. In the caller's transaction. */
+export async function scaleProcessIn(
+  tx: Transaction,
+  { settings }: Parts,
   actor: JobActor,
   process: Pick<Process, 'guid' | 'appGuid'>,
   wish: ScaleProcess,
   options: { readonly manifestTriggered?: boolean } = {},
 ): Promise<Process> {
-  const { maxDiskMb } = context.settings.defaults
+  const { maxDiskMb } = settings.defaults
   if ((wish.disk_in_mb ?? 0) > maxDiskMb)
     throw unprocessable(
       `disk_in_mb too much disk requested (requested ${wish.disk_in_mb ?? 0} MB - must be less than or equal to ${maxDiskMb} MB)`,
     )
-  const scaled = await context.db.$transaction(async (tx) => {
-    const app = await lockApp(tx, process.appGuid)
-    const all = await tx.process.findMany({ where: { appGuid: app.guid } })
-    const present = all.find(({ guid }) => guid === process.guid)
-    if (!present) throw notFound('Process')
-    if (present.type === 'web' && (await tx.deployment.count({ where: { appGuid: app.guid, statusValue: 'ACTIVE' } })) > 0)
-      throw unprocessable('Cannot scale this process while a deployment is in flight.')
-    const changed: Process = {
-      ...present,
-      instances: wish.instances ?? present.instances,
-      memoryMb: wish.memory_in_mb ?? present.memoryMb,
-      diskMb: wish.disk_in_mb ?? present.diskMb,
-      logRateLimit:
-        wish.log_rate_limit_in_bytes_per_second == null ? present.logRateLimit : BigInt(wish.log_rate_limit_in_bytes_per_second),
-    }
-    const after = all.map((each) => (each.guid === changed.guid ? changed : each))
-    // A stopped app uses nothing yet, but what could never start is refused at once.
-    const isStarted = app.state === 'STARTED'
-    if (isStarted) await requireProcessQuota(tx, app, all, after)
-    else await requireProcessQuota(tx, app, [present], [changed])
-    const row = await tx.process.update({
-      where: { guid: present.guid },
-      data: {
-        instances: changed.instances,
-        memoryMb: changed.memoryMb,
-        diskMb: changed.diskMb,
-        logRateLimit: changed.logRateLimit,
-      },
-    })
-    await recordAppEvent(tx, actor, app, 'audit.app.process.scale', {
-      process_guid: row.guid,
-      process_type: row.type,
-      manifest_triggered: options.manifestTriggered ?? false,
-      request: Object.fromEntries(Object.entries(wish).filter(([, value]) => value != null)) as Record<string, number>,
-    })
-    return row
-  }, TRANSACTION)
+  const app = await lockApp(tx, process.appGuid)
+  const all = await tx.process.findMany({ where: { appGuid: app.guid } })
+  const present = all.find(({ guid }) => guid === process.guid)
+  if (!present) throw notFound('Process')
+  if (present.type === 'web' && (await tx.deployment.count({ where: { appGuid: app.guid, statusValue: 'ACTIVE' } })) > 0)
+    throw unprocessable('Cannot scale this process while a deployment is in flight.')
+  const changed: Process = {
+    ...present,
+    instances: wish.instances ?? present.instances,
+    memoryMb: wish.memory_in_mb ?? present.memoryMb,
+    diskMb: wish.disk_in_mb ?? present.diskMb,
+    logRateLimit:
+      wish.log_rate_limit_in_bytes_per_second == null ? present.logRateLimit : BigInt(wish.log_rate_limit_in_bytes_per_second),
+  }
+  // A stopped app uses nothing yet, but what could never start is refused at once.
+  if (app.state === 'STARTED')
+    await requireProcessQuota(
+      tx,
+      app,
+      all,
+      all.map((each) => (each.guid === changed.guid ? changed : each)),
+    )
+  else await requireProcessQuota(tx, app, [present], [changed])
+  const row = await tx.process.update({
+    where: { guid: present.guid },
+    data: {
+      instances: changed.instances,
+      memoryMb: changed.memoryMb,
+      diskMb: changed.diskMb,
+      logRateLimit: changed.logRateLimit,
+    },
+  })
+  await recordAppEvent(tx, actor, app, 'audit.app.process.scale', {
+    process_guid: row.guid,
+    process_type: row.type,
+    manifest_triggered: options.manifestTriggered ?? false,
+    request: Object.fromEntries(Object.entries(wish).filter(([, value]) => value != null)) as Record<string, number>,
+  })
+  return row
+}
+
+export async function scaleProcess(
+  context: Context,
+  actor: JobActor,
+  process: Pick<Process, 'guid' | 'appGuid'>,
+  wish: ScaleProcess,
+): Promise<Process> {
+  const scaled = await context.db.$transaction((tx) => scaleProcessIn(tx, context, actor, process, wish), TRANSACTION)
   context.nudges.send({ topic: 'scheduler' })
   context.changes.announce('process', scaled.guid)
   logForApp(context, scaled.appGuid, `Updated app with guid ${scaled.appGuid} (${JSON.stringify(wish)})`)

@@ -1,5 +1,5 @@
 import { changeHealthCheck, MAX_STARTUP_SECONDS, type HealthCheckChange, type HealthCheckSettings } from '@bloomery/domain'
-import type { Process } from '@bloomery/database'
+import type { Process, Transaction } from '@bloomery/database'
 import { z } from 'zod'
 import { Integer } from '../../http/bodies.js'
 import type { Context } from '../../http/context.js'
@@ -7,6 +7,7 @@ import { notFound } from '../../http/errors.js'
 import { applyMetadata, MetadataInput } from '../../http/metadata.js'
 import type { JobActor } from '../../jobs/jobs.js'
 import { recordAppEvent } from '../apps/app-events.js'
+import { TRANSACTION } from '../apps/change-state.js'
 import { lockApp } from '../apps/find-app.js'
 
 const Seconds = Integer.pipe(z.number().min(1, 'must be greater than or equal to 1').max(2_147_483_647)).nullish()
@@ -74,39 +75,44 @@ const toCheck = (
   interval: check.data?.interval,
 })
 
-/** Changes how a process starts and is checked; what runs does not notice before the next start. */
-export async function updateProcess(
-  context: Pick<Context, 'db'>,
+/** Changes how a process starts and is checked; what runs does not notice before the next start. In the caller's transaction. */
+export async function updateProcessIn(
+  tx: Transaction,
   actor: JobActor,
   process: Pick<Process, 'guid' | 'appGuid'>,
   change: ProcessChange,
   options: { readonly manifestTriggered?: boolean } = {},
 ): Promise<Process> {
-  return context.db.$transaction(async (tx) => {
-    const app = await lockApp(tx, process.appGuid)
-    const present = await tx.process.findUnique({ where: { guid: process.guid } })
-    if (!present) throw notFound('Process')
-    const check = (kept: unknown, wish: HealthCheckChange) => ({ ...changeHealthCheck(kept as HealthCheckSettings, wish) })
-    const row = await tx.process.update({
-      where: { guid: present.guid },
-      data: {
-        ...(change.command === undefined ? {} : { command: change.command }),
-        ...(change.healthCheck ? { healthCheck: check(present.healthCheck, change.healthCheck) } : {}),
-        ...(change.readinessHealthCheck
-          ? { readinessHealthCheck: check(present.readinessHealthCheck, change.readinessHealthCheck) }
-          : {}),
-        ...(change.metadata ? applyMetadata(present, change.metadata) : {}),
-      },
-    })
-    await recordAppEvent(tx, actor, app, 'audit.app.process.update', {
-      process_guid: row.guid,
-      process_type: row.type,
-      manifest_triggered: options.manifestTriggered ?? false,
-      request: {
-        ...(change.command === undefined ? {} : { command: '[PRIVATE DATA HIDDEN]' }),
-        ...(change.healthCheck?.type ? { health_check_type: change.healthCheck.type } : {}),
-      },
-    })
-    return row
+  const app = await lockApp(tx, process.appGuid)
+  const present = await tx.process.findUnique({ where: { guid: process.guid } })
+  if (!present) throw notFound('Process')
+  const check = (kept: unknown, wish: HealthCheckChange) => ({ ...changeHealthCheck(kept as HealthCheckSettings, wish) })
+  const row = await tx.process.update({
+    where: { guid: present.guid },
+    data: {
+      ...(change.command === undefined ? {} : { command: change.command }),
+      ...(change.healthCheck ? { healthCheck: check(present.healthCheck, change.healthCheck) } : {}),
+      ...(change.readinessHealthCheck
+        ? { readinessHealthCheck: check(present.readinessHealthCheck, change.readinessHealthCheck) }
+        : {}),
+      ...(change.metadata ? applyMetadata(present, change.metadata) : {}),
+    },
   })
+  await recordAppEvent(tx, actor, app, 'audit.app.process.update', {
+    process_guid: row.guid,
+    process_type: row.type,
+    manifest_triggered: options.manifestTriggered ?? false,
+    request: {
+      ...(change.command === undefined ? {} : { command: '[PRIVATE DATA HIDDEN]' }),
+      ...(change.healthCheck?.type ? { health_check_type: change.healthCheck.type } : {}),
+    },
+  })
+  return row
 }
+
+export const updateProcess = (
+  { db }: Pick<Context, 'db'>,
+  actor: JobActor,
+  process: Pick<Process, 'guid' | 'appGuid'>,
+  change: ProcessChange,
+): Promise<Process> => db.$transaction((tx) => updateProcessIn(tx, actor, process, change), TRANSACTION)
