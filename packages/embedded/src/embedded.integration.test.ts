@@ -96,6 +96,7 @@ describe('embedded Postgres', () => {
     await query(taken.url, 'SELECT 1')
     process.kill(careless.pid ?? 0, 'SIGSTOP')
     process.kill(taken.identity.pid, 'SIGKILL')
+    await ended(taken)
     const second = await keep(startPostgres(options))
     expect(second.adopted).toBe(false)
     expect(await query(second.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }])

@@ -60,7 +60,7 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedS
   const password = readFileSync(passwordFile, 'utf8').trim()
   const url = `postgresql://${ROLE}:${password}@/${DATABASE}?host=${encodeURIComponent(sockets)}&port=${PORT}`
 
-  await clearLockOfZombie(join(data, 'postmaster.pid'))
+  await clearLocksOfZombie(join(data, 'postmaster.pid'), join(sockets, `.s.PGSQL.${PORT}.lock`))
   const running = findByPidFile(join(data, 'postmaster.pid'), data)
   const identity = running ?? (await launch(binaries, { data, sockets, user, options }))
   await untilReady(data, identity, options.logFile)
@@ -148,9 +148,9 @@ async function launch(
 
 /**
  * Postgres takes a killed server for alive while its zombie is there, and in a container whose first process reaps none that is
- * for ever. Its lock file is removed once nothing is attached to its shared memory any more (the sign that Postgres goes by).
+ * for ever. Its lock files are removed once nothing is attached to its shared memory any more (the sign that Postgres goes by).
  */
-async function clearLockOfZombie(lockFile: string): Promise<void> {
+async function clearLocksOfZombie(lockFile: string, socketLockFile: string): Promise<void> {
   const [pid, , , , , , shared] = readLines(lockFile)
   if (!isZombie(Number(pid))) return
   const shmid = shared?.trim().split(/\s+/)[1]
@@ -158,7 +158,9 @@ async function clearLockOfZombie(lockFile: string): Promise<void> {
     const segment = readLines('/proc/sysvipc/shm')
       .map((line) => line.trim().split(/\s+/))
       .find((fields) => fields[1] === shmid)
-    if (segment === undefined || segment[6] === '0') return rmSync(lockFile, { force: true })
+    if (segment !== undefined && segment[6] !== '0') continue
+    for (const file of [socketLockFile, lockFile]) rmSync(file, { force: true })
+    return
   }
 }
 
