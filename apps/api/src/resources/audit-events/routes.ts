@@ -5,8 +5,8 @@ import { notFound } from '../../http/errors.js'
 import { parseListQuery, presentList, readPage, type ListQuery } from '../../http/lists.js'
 import { presentAuditEvent } from './presenter.js'
 
-/** Who may see what happened: whoever works in the space or audits it, and the organization's auditors. Managers may not. */
-const SPACE_ROLES = ['space_developer', 'space_auditor', 'space_supporter']
+/** Who may see what happened: whoever develops in the space or audits it, and the organization's auditors. Managers may not. */
+const SPACE_ROLES = ['space_developer', 'space_auditor']
 interface ByGuid {
   Params: { guid: string }
 }
