@@ -130,6 +130,14 @@ describe('reading a zip', () => {
     expect(file?.sha256).toBe(createHash('sha256').update('streamed').digest('hex'))
   })
 
+  it('takes the folders of the cf client, which have the type of a plain file', async () => {
+    const path = await aZip([{ name: 'empty/', mode: 0o100755 }, { name: 'a', body: 'x' }])
+    expect((await listZip(path, LIMITS)).map(({ path, type }) => [path, type])).toEqual([
+      ['empty', 'directory'],
+      ['a', 'file'],
+    ])
+  })
+
   it('reads what the zip program writes', async () => {
     await mkdir(join(folder, 'src/sub'), { recursive: true })
     await writeFile(join(folder, 'src/sub/run'), '#!/bin/sh\n', { mode: 0o755 })

@@ -94,9 +94,11 @@ async function toEntry(zip: ZipFile, raw: Entry): Promise<ZipEntry> {
 function typeAndMode(raw: Entry, path: string): { type: ZipEntry['type']; mode: number } {
   const unix = raw.externalFileAttributes >>> 16
   const isFolder = raw.fileName.endsWith('/')
-  const type = (unix & S_IFMT) === 0 ? (isFolder ? 'directory' : 'file') : TYPES[unix & S_IFMT]
-  if (type === undefined)
+  const told = (unix & S_IFMT) === 0 ? (isFolder ? 'directory' : 'file') : TYPES[unix & S_IFMT]
+  if (told === undefined)
     throw new ArchiveError('unsafe', `The entry '${path}' is neither a file nor a folder nor a link (a device, pipe or socket).`)
+  // The cf client gives folders the type of a plain file; the slash at their end tells what they are.
+  const type = isFolder && told === 'file' && raw.uncompressedSize === 0 ? 'directory' : told
   if (isFolder !== (type === 'directory'))
     throw new ArchiveError('malformed', `The entry '${path}' contradicts itself about being a folder.`)
   const bits = unix & 0o777
