@@ -1,6 +1,6 @@
-import { CfError, type CfErrorView } from '@bloomery/contracts'
+import type { CfErrorView } from '@bloomery/contracts'
 import type { Readable } from 'node:stream'
-import { z } from 'zod'
+import * as z from 'zod/mini'
 import { ApiError, ClientError } from './errors.js'
 import type { Http, HttpAnswer, Method } from './http.js'
 import { pollUntil, type Waiting } from './polling.js'
@@ -75,7 +75,7 @@ export class CloudClient {
     if (job.state === 'COMPLETE') return job
     const errors = job.errors?.length
       ? job.errors
-      : new CfError('UnknownError', `The job ${job.operation} failed without a reason.`).toViews()
+      : [{ code: 10001, title: 'UnknownError', detail: `The job ${job.operation} failed without a reason.` }]
     throw new ApiError(422, errors)
   }
 
@@ -139,7 +139,16 @@ export class CloudClient {
   private noteWarnings(answer: HttpAnswer): void {
     const header = answer.headers['x-cf-warnings']
     for (const value of typeof header === 'string' ? [header] : (header ?? [])) {
-      for (const warning of value.split(',')) this.onWarning(decodeURIComponent(warning.replaceAll('+', ' ')).trim())
+      for (const warning of value.split(',')) this.onWarning(decoded(warning.replaceAll('+', ' ')).trim())
     }
+  }
+}
+
+/** What is not escaped as it should be is shown as it came. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
   }
 }

@@ -1,7 +1,7 @@
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod/mini'
 import { ClientError } from './errors.js'
 import { parseJson } from './session.js'
 import { Endpoints, Tokens } from './session.js'
@@ -10,11 +10,11 @@ const Named = z.object({ guid: z.string(), name: z.string() })
 
 /** What a command-line client remembers between commands. */
 export const StoredConfig = z.object({
-  endpoints: Endpoints.optional(),
-  skipSslValidation: z.boolean().default(false),
-  tokens: Tokens.optional(),
-  organization: Named.optional(),
-  space: Named.optional(),
+  endpoints: z.optional(Endpoints),
+  skipSslValidation: z._default(z.boolean(), false),
+  tokens: z.optional(Tokens),
+  organization: z.optional(Named),
+  space: z.optional(Named),
 })
 export type StoredConfig = z.infer<typeof StoredConfig>
 

@@ -17,8 +17,8 @@ export {
   renderManifest,
 } from './manifest.js'
 export { interpolate, readVariables, type Variables } from './manifest-variables.js'
-export { listSource, sha1OfFile, type SourceEntry } from './source-files.js'
-export { type MatchedResource, uploadPackage, type UploadReport } from './package-upload.js'
+export { listSource, openSource, sha1OfFile, type Source, type SourceEntry } from './source-files.js'
+export { type MatchedResource, uploadPackage, type UploadOptions, type UploadReport } from './package-upload.js'
 export { type LogEntry, newestLogTime, recentLogs, tailLogs, type TailOptions } from './logs.js'
 export { formatSize, parseMegabytes, parseSize } from './sizes.js'
 export {
@@ -29,10 +29,11 @@ export {
   stageIfNeeded,
   stagePackage,
   type StageOptions,
+  type StartOptions,
   statsOf,
   waitUntilStarted,
 } from './start-app.js'
-export { applyManifest, push, type PushEvent, type PushOptions } from './push.js'
+export { applyManifest, push, type PushEvent, type PushOptions, type PushProgress } from './push.js'
 export type {
   App,
   AppEnvironment,

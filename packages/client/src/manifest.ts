@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { parseDocument, stringify } from 'yaml'
+import { type Document, isScalar, parseDocument, stringify, visit } from 'yaml'
 import { ClientError } from './errors.js'
 import { interpolate, type Variables } from './manifest-variables.js'
 
@@ -48,7 +48,10 @@ export async function findManifest(folder: string, named?: string): Promise<stri
 
 /** Reads a manifest; paths in it are relative to it and come back absolute. */
 export async function readManifest(path: string, variables: Variables = {}): Promise<Manifest> {
-  const manifest = parseManifest(await readFile(path, 'utf8'), variables, path)
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw new ClientError('bad-manifest', `The manifest ${path} cannot be read.`, { cause: error })
+  })
+  const manifest = parseManifest(text, variables, path)
   for (const app of manifest.applications) if (typeof app.path === 'string') app.path = resolve(dirname(path), app.path)
   return manifest
 }
@@ -58,7 +61,8 @@ export function parseManifest(text: string, variables: Variables = {}, name = 'm
   const document = parseDocument(text, { merge: true })
   const [fault] = document.errors
   if (fault) throw new ClientError('bad-manifest', `The manifest ${name} is not valid YAML: ${fault.message}`)
-  const value = interpolate(document.toJS({ maxAliasCount: MAX_ALIASES }), variables)
+  keepLargeIntegers(document)
+  const value = interpolate(plain(document, name), variables)
   if (!isRecord(value) || !Array.isArray(value['applications']) || value['applications'].length === 0)
     throw new ClientError('bad-manifest', `The manifest ${name} must have a list 'applications' with at least one app.`)
   const applications: unknown[] = value['applications']
@@ -68,6 +72,27 @@ export function parseManifest(text: string, variables: Variables = {}, name = 'm
     ...(typeof value['version'] === 'number' ? { version: value['version'] } : {}),
     applications,
   }
+}
+
+function plain(document: Document, name: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new ClientError('bad-manifest', `The manifest ${name} cannot be read: ${reason}`, { cause: error })
+  }
+}
+
+/** A number with more digits than JavaScript's numbers hold, such as an account's, stays what was written: as text. */
+export function keepLargeIntegers(document: Document): void {
+  visit(document, {
+    Scalar: (_key, node) => {
+      const { value, source } = node
+      if (isScalar(node) && typeof value === 'number' && source !== undefined && /^[-+]?\d+$/.test(source)) {
+        if (!Number.isSafeInteger(value)) node.value = source
+      }
+    },
+  })
 }
 
 /** The manifest that a push sends: the file's apps, or one made up, with the flags laid over it as cf does. */

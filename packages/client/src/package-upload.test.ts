@@ -8,6 +8,7 @@ import type { CloudClient } from './cloud-client.js'
 import { FakeCloud, json } from './fake-cloud.fixture.js'
 import { openClient } from './open-client.js'
 import { type MatchedResource, uploadPackage, zipOf } from './package-upload.js'
+import { openSource } from './source-files.js'
 
 let cloud: FakeCloud
 let client: CloudClient
@@ -83,7 +84,7 @@ describe('uploading a package', () => {
       json(response, 200, { guid: 'p', state: 'PROCESSING_UPLOAD' })
     })
     cloud.on('GET /v3/packages/p', (_request, response) => json(response, 200, { guid: 'p', state: 'READY' }))
-    await uploadPackage(client, 'p', folder)
+    await uploadPackage(client, 'p', await openSource(folder))
     expect(asked.map(({ path }) => path)).toEqual(['known.txt', 'new.txt', 'run', 'same.txt'])
     const value = createHash('sha1').update('known').digest('hex')
     expect(asked[0]).toEqual({ path: 'known.txt', mode: '644', checksum: { value }, size_in_bytes: 5 })
@@ -102,7 +103,7 @@ describe('uploading a package', () => {
       sent = await parts(request)
       json(response, 200, { guid: 'p', state: 'READY' })
     })
-    await uploadPackage(client, 'p', folder)
+    await uploadPackage(client, 'p', await openSource(folder))
     expect(sent?.bits).toBeUndefined()
   })
 
@@ -112,13 +113,13 @@ describe('uploading a package', () => {
       await parts(request)
       json(response, 200, { guid: 'p', state: 'FAILED', data: { error: 'too many entries' } })
     })
-    await expect(uploadPackage(client, 'p', folder)).rejects.toThrow('too many entries')
+    await expect(uploadPackage(client, 'p', await openSource(folder))).rejects.toThrow('too many entries')
     cloud.on('POST /v3/packages/p/upload', async (request, response) => {
       await parts(request)
       json(response, 413, { errors: [{ code: 10008, title: 'CF-UnprocessableEntity', detail: 'The package is too large.' }] })
     })
-    await expect(uploadPackage(client, 'p', folder)).rejects.toThrow('The package is too large.')
-    await expect(uploadPackage(client, 'p', join(folder, 'nowhere'))).rejects.toThrow('does not exist')
+    await expect(uploadPackage(client, 'p', await openSource(folder))).rejects.toThrow('The package is too large.')
+    await expect(openSource(join(folder, 'nowhere'))).rejects.toThrow('does not exist')
   })
 
   it('fails, and does not truncate, when a file vanishes meanwhile', async () => {
@@ -144,7 +145,7 @@ describe('uploading a package', () => {
     const before = process.memoryUsage.rss()
     let highest = before
     const watch = setInterval(() => (highest = Math.max(highest, process.memoryUsage.rss())), 20)
-    await uploadPackage(client, 'p', folder)
+    await uploadPackage(client, 'p', await openSource(folder))
     clearInterval(watch)
     expect(received).toBeGreaterThan(200_000)
     expect(highest - before).toBeLessThan(100 * 1024 * 1024)

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { ZipFile } from 'yazl'
 import type { CloudClient } from './cloud-client.js'
 import { ClientError } from './errors.js'
 import type { Package } from './resources.js'
-import { listSource, sha1OfFile, type SourceEntry } from './source-files.js'
+import { sha1OfFile, type Source, type SourceEntry } from './source-files.js'
 
 /** A file as the resource cache knows it. */
 export interface MatchedResource {
@@ -28,28 +27,32 @@ const HASH_AT_ONCE = 8
 /** A fixed time, so that the same source makes the same archive. */
 const ENTRY_TIME = new Date('2020-01-01T00:00:00Z')
 
+export interface UploadOptions {
+  /** Told once, before the first byte is sent. */
+  readonly onReport?: (report: UploadReport) => void
+  /** Told of each piece sent: the bytes so far. */
+  readonly onSent?: (bytes: number) => void
+}
+
 /** Uploads a folder, sending only what the server lacks, or an archive as it is; resolves once the package is ready. */
 export async function uploadPackage(
   client: CloudClient,
   packageGuid: string,
-  source: string,
-  onReport: (report: UploadReport) => void = () => undefined,
+  source: Source,
+  options: UploadOptions = {},
 ): Promise<Package> {
-  const found = await stat(source).catch((error: unknown) => {
-    throw new ClientError('bad-source', `The path ${source} does not exist or cannot be read.`, { cause: error })
-  })
-  if (!found.isDirectory()) {
-    onReport({ files: 1, matched: 0, bytesToSend: found.size })
-    return upload(client, packageGuid, [], createReadStream(source))
+  if (source.kind === 'archive') {
+    options.onReport?.({ files: 1, matched: 0, bytesToSend: source.size })
+    return upload(client, packageGuid, [], createReadStream(source.path), options)
   }
-  const entries = await listSource(source)
+  const { entries } = source
   const matched = await matchResources(client, entries)
   const known = new Set(matched.map(({ path }) => path))
   const missing = entries.filter((entry) => !known.has(entry.path))
   const files = entries.filter(({ kind }) => kind === 'file').length
   const bytesToSend = missing.reduce((sum, entry) => sum + (entry.kind === 'file' ? entry.size : 0), 0)
-  onReport({ files, matched: matched.length, bytesToSend })
-  return upload(client, packageGuid, matched, missing.length > 0 ? zipOf(missing) : undefined)
+  options.onReport?.({ files, matched: matched.length, bytesToSend })
+  return upload(client, packageGuid, matched, missing.length > 0 ? zipOf(missing) : undefined, options)
 }
 
 async function matchResources(client: CloudClient, entries: readonly SourceEntry[]): Promise<MatchedResource[]> {
@@ -97,9 +100,10 @@ async function upload(
   packageGuid: string,
   resources: readonly MatchedResource[],
   bits: Readable | undefined,
+  { onSent }: UploadOptions,
 ): Promise<Package> {
   const boundary = `bloomery-${randomUUID()}`
-  const body = Readable.from(multipart(boundary, resources, bits), { objectMode: false })
+  const body = Readable.from(multipart(boundary, resources, bits, onSent ?? (() => undefined)), { objectMode: false })
   let uploaded: Package
   try {
     uploaded = await client.post<Package>(`/v3/packages/${packageGuid}/upload`, undefined, {
@@ -125,13 +129,25 @@ async function* multipart(
   boundary: string,
   resources: readonly MatchedResource[],
   bits: Readable | undefined,
+  onSent: (bytes: number) => void,
 ): AsyncGenerator<Buffer> {
   yield Buffer.from(`--${boundary}\r\nContent-Disposition: form-data; name="resources"\r\n\r\n${JSON.stringify(resources)}\r\n`)
   if (bits) {
     yield Buffer.from(
       `--${boundary}\r\nContent-Disposition: form-data; name="bits"; filename="package.zip"\r\nContent-Type: application/octet-stream\r\n\r\n`,
     )
-    for await (const chunk of bits as AsyncIterable<Buffer>) yield chunk
+    let sent = 0
+    try {
+      for await (const chunk of bits as AsyncIterable<Buffer>) {
+        yield chunk
+        onSent((sent += chunk.length))
+      }
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new ClientError('bad-source', `The app's files changed or could not be read while they were sent: ${reason}`, {
+        cause: error,
+      })
+    }
     yield Buffer.from('\r\n')
   }
   yield Buffer.from(`--${boundary}--\r\n`)

@@ -4,8 +4,9 @@ import { ClientError } from './errors.js'
 import type { LogEntry } from './logs.js'
 import { isRecord, type Manifest, type ManifestApp, renderManifest } from './manifest.js'
 import { uploadPackage, type UploadReport } from './package-upload.js'
-import type { App, Package } from './resources.js'
+import type { App, InstanceStats, Package } from './resources.js'
 import { parseMegabytes, parseSize } from './sizes.js'
+import { openSource, type Source } from './source-files.js'
 import { deploy, type DeploymentOptions, setCurrentDroplet, stagePackage, waitUntilStarted } from './start-app.js'
 
 /** What a push is doing, for whoever shows it. */
@@ -28,8 +29,18 @@ export interface PushOptions {
   readonly noStart?: boolean
   readonly strategy?: string
   readonly maxInFlight?: number
+  /** How long staging may take; default 15 minutes. */
+  readonly stagingTimeoutMs?: number
+  /** How long the instances may take to start; default five minutes. */
+  readonly startTimeoutMs?: number
   readonly onEvent?: (event: PushEvent) => void
+  /** Told often, of what takes its time. */
+  readonly onProgress?: (progress: PushProgress) => void
 }
+
+export type PushProgress =
+  | { readonly kind: 'sent'; readonly bytes: number }
+  | { readonly kind: 'instances'; readonly processType: string; readonly instances: readonly InstanceStats[] }
 
 const SCALE_KEYS = ['instances', 'memory', 'disk-quota', 'disk_quota', 'log-rate-limit-per-second']
 
@@ -40,6 +51,8 @@ export async function push(client: CloudClient, options: PushOptions): Promise<v
   if (strategy !== undefined && options.noStart)
     throw new ClientError('bad-argument', '--strategy and --no-start exclude one another.')
   const names = manifest.applications.map(({ name }) => String(name))
+  const sources = new Map<string | undefined, Source>()
+  for (const app of manifest.applications) sources.set(app.name, await openSource(resolve(options.folder, app.path ?? '.')))
   onEvent({ kind: 'applying-manifest' })
   const scales = new Map(manifest.applications.map((app) => [app.name, strategy === undefined ? undefined : scaleOf(app)]))
   const existing = strategy === undefined ? [] : await findApps(client, spaceGuid, names)
@@ -52,8 +65,10 @@ export async function push(client: CloudClient, options: PushOptions): Promise<v
   const apps = await findApps(client, spaceGuid, names)
   for (const entry of manifest.applications) {
     const app = apps.find(({ name }) => name === entry.name)
-    if (!app) throw new ClientError('not-found', `App '${String(entry.name)}' is not there after its manifest was applied.`)
-    await pushApp(client, app, resolve(options.folder, entry.path ?? '.'), options, scales.get(entry.name), onEvent)
+    const source = sources.get(entry.name)
+    if (!app || !source)
+      throw new ClientError('not-found', `App '${String(entry.name)}' is not there after its manifest was applied.`)
+    await pushApp(client, app, source, options, scales.get(entry.name), onEvent)
   }
 }
 
@@ -70,15 +85,20 @@ const findApps = (client: CloudClient, spaceGuid: string, names: readonly string
 async function pushApp(
   client: CloudClient,
   app: App,
-  source: string,
+  source: Source,
   options: PushOptions,
   scale: DeploymentOptions['scale'],
   onEvent: (event: PushEvent) => void,
 ): Promise<void> {
   const { name, guid } = app
-  onEvent({ kind: 'uploading', app: name, source })
+  const { onProgress, stagingTimeoutMs, startTimeoutMs } = options
+  const startTimeout = startTimeoutMs === undefined ? {} : { timeoutMs: startTimeoutMs }
+  onEvent({ kind: 'uploading', app: name, source: source.path })
   const made = await client.post<Package>('/v3/packages', { type: 'bits', relationships: { app: { data: { guid } } } })
-  const uploaded = await uploadPackage(client, made.guid, source, (report) => onEvent({ kind: 'upload', app: name, report }))
+  const uploaded = await uploadPackage(client, made.guid, source, {
+    onReport: (report) => onEvent({ kind: 'upload', app: name, report }),
+    ...(onProgress ? { onSent: (bytes: number) => onProgress({ kind: 'sent', bytes }) } : {}),
+  })
   if (options.noStart) {
     if (app.state === 'STARTED') await client.post(`/v3/apps/${guid}/actions/stop`)
     return onEvent({ kind: 'done', app: name, guid })
@@ -86,6 +106,7 @@ async function pushApp(
   onEvent({ kind: 'staging', app: name })
   const dropletGuid = await stagePackage(client, guid, uploaded.guid, {
     onLine: (line) => onEvent({ kind: 'staging-line', app: name, line }),
+    ...(stagingTimeoutMs === undefined ? {} : { timeoutMs: stagingTimeoutMs }),
   })
   if (options.strategy === undefined) {
     onEvent({ kind: 'starting', app: name })
@@ -99,9 +120,13 @@ async function pushApp(
       dropletGuid,
       ...(maxInFlight === undefined ? {} : { maxInFlight }),
       ...(scale ? { scale } : {}),
+      ...startTimeout,
     })
   }
-  await waitUntilStarted(client, guid)
+  await waitUntilStarted(client, guid, {
+    ...startTimeout,
+    ...(onProgress ? { onInstances: (processType, instances) => onProgress({ kind: 'instances', processType, instances }) } : {}),
+  })
   onEvent({ kind: 'done', app: name, guid })
 }
 

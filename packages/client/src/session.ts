@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod/mini'
 import { ApiError, ClientError } from './errors.js'
 import type { Http } from './http.js'
 
@@ -13,9 +13,9 @@ export type Endpoints = z.infer<typeof Endpoints>
 
 export const Tokens = z.object({
   accessToken: z.string(),
-  refreshToken: z.string().optional(),
+  refreshToken: z.optional(z.string()),
   /** Set for a login with client credentials, whose tokens are renewed by logging in again. */
-  client: z.object({ id: z.string(), secret: z.string() }).optional(),
+  client: z.optional(z.object({ id: z.string(), secret: z.string() })),
 })
 export type Tokens = z.infer<typeof Tokens>
 
@@ -26,8 +26,8 @@ const Root = z.object({
     log_cache: z.object({ href: z.string() }),
   }),
 })
-const TokenAnswer = z.object({ access_token: z.string(), refresh_token: z.string().optional() })
-const UaaError = z.object({ error: z.string(), error_description: z.string().optional() })
+const TokenAnswer = z.object({ access_token: z.string(), refresh_token: z.optional(z.string()) })
+const UaaError = z.object({ error: z.string(), error_description: z.optional(z.string()) })
 
 /** A token with less to live is renewed before it is used. */
 const RENEW_BEFORE_MS = 60_000
@@ -122,7 +122,9 @@ async function grant(http: Http, endpoints: Endpoints, form: Record<string, stri
   })
   const json = parseJson(await answer.text())
   if (answer.status < 300) {
-    const { access_token, refresh_token } = TokenAnswer.parse(json)
+    const tokens = TokenAnswer.safeParse(json)
+    if (!tokens.success) throw new ClientError('unreachable', `${endpoints.login} answers, but not as a login server does.`)
+    const { access_token, refresh_token } = tokens.data
     return { accessToken: access_token, ...(refresh_token === undefined ? {} : { refreshToken: refresh_token }) }
   }
   const failure = UaaError.safeParse(json)

@@ -80,15 +80,27 @@ export const processesOf = (client: CloudClient, appGuid: string): Promise<Proce
 export const statsOf = async (client: CloudClient, processGuid: string): Promise<InstanceStats[]> =>
   client.list<InstanceStats>(`/v3/processes/${processGuid}/stats`, { per_page: undefined })
 
+export interface StartOptions extends Changing {
+  /** Told of the instances at each look, until they have started. */
+  readonly onInstances?: (processType: string, instances: readonly InstanceStats[]) => void
+}
+
 /** Waits until each process has a running instance, or none is wanted. Rejects as soon as all instances of one have crashed. */
-export async function waitUntilStarted(client: CloudClient, appGuid: string, options: Changing = {}): Promise<void> {
+export async function waitUntilStarted(client: CloudClient, appGuid: string, options: StartOptions = {}): Promise<void> {
   for (const process of await processesOf(client, appGuid)) await waitForProcess(client, process, options)
 }
 
-async function waitForProcess(client: CloudClient, process: { guid: string; type: string }, options: Changing): Promise<void> {
-  const ask = async (): Promise<readonly InstanceStats[]> =>
-    (await client.get<{ resources: InstanceStats[] }>(`/v3/processes/${process.guid}/stats`, { headers: { prefer: 'wait=2' } }))
-      .resources
+async function waitForProcess(
+  client: CloudClient,
+  process: { guid: string; type: string },
+  { onInstances, ...options }: StartOptions,
+): Promise<void> {
+  const ask = async (): Promise<readonly InstanceStats[]> => {
+    const path = `/v3/processes/${process.guid}/stats`
+    const { resources } = await client.get<{ resources: InstanceStats[] }>(path, { headers: { prefer: 'wait=2' } })
+    onInstances?.(process.type, resources)
+    return resources
+  }
   await pollUntil(ask, (stats) => isStarted(process.type, stats), {
     timeoutMs: START_TIMEOUT_MS,
     what: `process '${process.type}' to start; the app's log may tell why it did not`,
@@ -111,6 +123,8 @@ export interface DeploymentOptions {
   /** Absent for a restart with the present droplet. */
   readonly dropletGuid?: string
   readonly maxInFlight?: number
+  /** How long the new instances may take; default five minutes. */
+  readonly timeoutMs?: number
   readonly scale?: {
     readonly instances?: number
     readonly memoryMb?: number
@@ -144,7 +158,7 @@ export async function deploy(client: CloudClient, appGuid: string, options: Depl
   const cancel = (): Promise<unknown> => client.request('POST', `${path}/actions/cancel`)
   try {
     const ended = await client.poll<Deployment>(path, isSettled, {
-      timeoutMs: START_TIMEOUT_MS,
+      timeoutMs: options.timeoutMs ?? START_TIMEOUT_MS,
       what: 'the deployment',
       whileWaiting: (deployment) => refuseCrashed(client, deployment),
     })

@@ -5,7 +5,8 @@ import { z } from 'zod'
  *
  *   POST /v1/ingest      IngestBatch → 204 after the batch is appended; a (sender, sequence) seen before is acknowledged and not appended again.
  *                        Who may send what: `cell`, `stager`, `router`, `api`, `scheduler`, `logs` certificates.
- *   GET  /v1/read/:sourceId?start_time&end_time&limit&descending&envelope_types  → {"envelopes":{"batch":[LogCacheEnvelope…]}}
+ *   GET  /v1/read/:sourceId?start_time&end_time&limit&descending&envelope_types&wait_ms  → {"envelopes":{"batch":[LogCacheEnvelope…]}}
+ *                        With wait_ms, a read that finds nothing is answered when a line comes, at the latest after that time.
  *   GET  /v1/meta        → log-cache's meta
  *   GET  /v1/metrics/:sourceId   → InstanceMetrics[] (the newest per process and index)
  *   DELETE /v1/sources/:sourceId → forgets an app

@@ -12,6 +12,8 @@ export interface LogReadQuery {
   readonly limit?: string
   readonly descending?: string
   readonly envelope_types?: string | readonly string[]
+  /** Milliseconds that a read which finds nothing waits for a line; ours, beside log-cache's. */
+  readonly wait_ms?: string
 }
 
 /** An envelope exactly as log-cache's clients decode it; pass it on unchanged. */
@@ -38,7 +40,7 @@ const MetaAnswer = z.object({ meta: LogCacheMeta })
  * for a query that it does not take. Whoever can do without logs or metrics catches the former.
  */
 export interface LogReader {
-  read(sourceId: string, query: LogReadQuery): Promise<LogCacheRead>
+  read(sourceId: string, query: LogReadQuery, signal?: AbortSignal): Promise<LogCacheRead>
   /** Of the sources given, or of all, those that have lines. */
   meta(sourceIds?: readonly string[]): Promise<LogCacheMeta>
   /** The newest measurement of each process and index. */
@@ -48,20 +50,25 @@ export interface LogReader {
   close(): Promise<void>
 }
 
+/** Reads that wait have connections of their own, so that many who follow a log hold up nobody else. */
+const CONNECTIONS = { quick: 16, waiting: 256 } as const
+
 export function createLogReader(options: { readonly logsUrl: string; readonly identity: IdentitySource }): LogReader {
-  let dispatcher: Dispatcher | undefined
-  const once = async (method: 'GET' | 'DELETE', path: string): Promise<{ status: number; text: string }> => {
-    dispatcher ??= dialRole('logs', options.identity, { connections: 16 })
-    const answer = await dispatcher.request({ origin: options.logsUrl, method, path })
+  const dispatchers: { quick?: Dispatcher; waiting?: Dispatcher } = {}
+  const once = async (kind: keyof typeof CONNECTIONS, method: 'GET' | 'DELETE', path: string, signal?: AbortSignal) => {
+    const dispatcher = (dispatchers[kind] ??= dialRole('logs', options.identity, { connections: CONNECTIONS[kind] }))
+    const answer = await dispatcher.request({ origin: options.logsUrl, method, path, ...(signal ? { signal } : {}) })
     return { status: answer.statusCode, text: await answer.body.text() }
   }
-  const ask = async (method: 'GET' | 'DELETE', path: string): Promise<unknown> => {
-    const { status, text } = await once(method, path)
-      .catch(() => {
+  const ask = async (method: 'GET' | 'DELETE', path: string, waits = false, signal?: AbortSignal): Promise<unknown> => {
+    const kind = waits ? 'waiting' : 'quick'
+    const { status, text } = await once(kind, method, path, signal)
+      .catch((error: unknown) => {
+        if (signal?.aborted) throw error
         // The store may have been restarted since: once more on a new connection, with the certificate of this moment.
-        void dispatcher?.close()
-        dispatcher = undefined
-        return once(method, path)
+        void dispatchers[kind]?.close()
+        delete dispatchers[kind]
+        return once(kind, method, path, signal)
       })
       .catch((error: unknown) => {
         throw new CfError('ServiceUnavailable', 'The log store cannot be reached at the moment; try again.', { cause: error })
@@ -72,8 +79,10 @@ export function createLogReader(options: { readonly logsUrl: string; readonly id
   }
   return {
     // The store is the platform's own and renders strictly; checking each of a thousand lines again would cost more than reading them.
-    read: async (sourceId, query) =>
-      (await ask('GET', `/v1/read/${encodeURIComponent(sourceId)}${searchOf(query)}`)) as LogCacheRead,
+    read: async (sourceId, query, signal) => {
+      const path = `/v1/read/${encodeURIComponent(sourceId)}${searchOf(query)}`
+      return (await ask('GET', path, query.wait_ms !== undefined, signal)) as LogCacheRead
+    },
     meta: async (sourceIds) => {
       if (!sourceIds) return MetaAnswer.parse(await ask('GET', '/v1/meta')).meta
       const all: LogCacheMeta = {}
@@ -89,7 +98,7 @@ export function createLogReader(options: { readonly logsUrl: string; readonly id
       await ask('DELETE', `/v1/sources/${encodeURIComponent(sourceId)}`)
     },
     close: async () => {
-      await dispatcher?.close()
+      await Promise.all([dispatchers.quick?.close(), dispatchers.waiting?.close()])
     },
   }
 }

@@ -5,7 +5,15 @@ import { RequestError } from './read-body.js'
 const DEFAULT_LIMIT = 100
 const MAX_LIMIT = 1_000
 const MAX_TIME = 2n ** 63n - 1n
+/** How long a read may wait for a first line. */
+const MAX_WAIT_MS = 10_000n
 const TYPES = ['ANY', 'LOG', 'COUNTER', 'GAUGE', 'TIMER', 'EVENT']
+
+/** Milliseconds that a read which finds nothing waits for a line; ours, beside log-cache's. 0 when not asked for. */
+export function parseWait(query: URLSearchParams): number {
+  const wait = integer(query, 'wait_ms') ?? 0n
+  return wait < 0n ? 0 : Number(wait > MAX_WAIT_MS ? MAX_WAIT_MS : wait)
+}
 
 /** A read's query as log-cache takes it; undefined when it asks for kinds of envelope of which there are none. */
 export function parseLogQuery(query: URLSearchParams): LogQuery | undefined {

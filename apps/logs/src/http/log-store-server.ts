@@ -8,7 +8,7 @@ import type { Logger } from '@bloomery/telemetry'
 import type { LatestMetrics } from '../metrics/latest-metrics.js'
 import type { LogStore } from '../segments/log-store.js'
 import { isSourceId } from '../segments/log-store.js'
-import { parseLogQuery } from './log-query.js'
+import { parseLogQuery, parseWait } from './log-query.js'
 import { readBody, RequestError } from './read-body.js'
 
 const MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -61,7 +61,10 @@ async function answer(
     case 'GET read': {
       allow(peer, READERS)
       const query = parseLogQuery(url.searchParams)
-      const batch = query ? await store.read(checked(sourceId), query) : []
+      const wait = parseWait(url.searchParams)
+      const gone = new AbortController()
+      if (wait > 0) response.once('close', () => gone.abort())
+      const batch = query ? await store.readOrWait(checked(sourceId), query, wait, gone.signal) : []
       return sendJson(response, 200, { envelopes: { batch } })
     }
     case 'GET meta': {

@@ -46,6 +46,8 @@ export class LogStore {
   private readonly open = new Set<string>()
   /** Lines per app that the disk had no room for. */
   private readonly dropped = new Map<string, number>()
+  /** Who waits for an app's next line. */
+  private readonly waiting = new Map<string, Set<() => void>>()
   private readonly maxLoaded: number
   private readonly maxOpenFiles: number
   private readonly now: () => number
@@ -77,6 +79,21 @@ export class LogStore {
     return lines.map((line) => presentLine(sourceId, line))
   }
 
+  /** As `read`; where there is nothing yet, answers as soon as a line comes, or with nothing after `waitMs`. */
+  async readOrWait(sourceId: string, query: LogQuery, waitMs: number, signal: AbortSignal): Promise<LogCacheEnvelope[]> {
+    const deadline = this.now() + waitMs
+    for (;;) {
+      // Begins before the read, so that a line that comes in between is not slept over.
+      const arrival = this.nextArrival(sourceId, Math.max(deadline - this.now(), 0), signal)
+      const found = await this.read(sourceId, query)
+      if (found.length > 0 || signal.aborted || this.now() >= deadline) {
+        arrival.cancel()
+        return found
+      }
+      await arrival.happened
+    }
+  }
+
   /** Of the sources asked for, those that have lines. */
   async meta(sourceIds?: readonly string[]): Promise<Map<string, SourceMeta>> {
     const all = new Map<string, SourceMeta>()
@@ -106,6 +123,7 @@ export class LogStore {
   }
 
   async close(): Promise<void> {
+    for (const waiting of this.waiting.values()) for (const wake of waiting) wake()
     await Promise.all([...this.loaded.keys()].map((sourceId) => this.using(sourceId, (log) => log.closeFile())))
     this.loaded.clear()
     this.open.clear()
@@ -137,7 +155,27 @@ export class LogStore {
         await this.noteDiskFull(error)
       }
     })
+    for (const wake of this.waiting.get(sourceId) ?? []) wake()
     await this.limitOpenFiles(sourceId)
+  }
+
+  private nextArrival(sourceId: string, timeoutMs: number, signal: AbortSignal): { happened: Promise<void>; cancel: () => void } {
+    let cancel: () => void = () => undefined
+    const happened = new Promise<void>((resolve) => {
+      const waiting = this.waiting.get(sourceId) ?? new Set()
+      this.waiting.set(sourceId, waiting)
+      cancel = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', cancel)
+        waiting.delete(cancel)
+        if (waiting.size === 0 && this.waiting.get(sourceId) === waiting) this.waiting.delete(sourceId)
+        resolve()
+      }
+      const timer = setTimeout(cancel, timeoutMs)
+      waiting.add(cancel)
+      signal.addEventListener('abort', cancel)
+    })
+    return { happened, cancel }
   }
 
   private droppedLine(sourceId: string, count: number): LogLine {
