@@ -1,4 +1,4 @@
-import { mkdir, readFile, statfs } from 'node:fs/promises'
+import { mkdir, readFile, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ContainerEngine } from '@bloomery/containers'
@@ -17,6 +17,7 @@ import { SchedulerLink } from './scheduler-link.js'
 
 const MIB = 1024 * 1024
 const METRICS_MS = 5000
+const HEARTBEAT_MS = 5000
 const LOCAL_RESTARTS_MS = 1000
 const EVICT_MS = 3_600_000
 const ENGINE_RETRY_MS = 2000
@@ -104,6 +105,8 @@ export class Agent {
     this.stopWatching = engine.onChange(() => void this.checkEngine())
     const sampler = new MetricsSampler(engine, config)
     this.every(METRICS_MS, () => this.measure(sampler))
+    // The agent listens nowhere: whoever watches over it looks at this file's age.
+    this.every(HEARTBEAT_MS, () => writeFile(join(config.folder, 'heartbeat'), ''))
     this.every(EVICT_MS, () => this.droplets.evict())
     this.every(LOCAL_RESTARTS_MS, async () => {
       if (this.link.isSchedulerAway && this.desired !== undefined) instances.restartLocally(this.desired, new Date())
@@ -186,9 +189,11 @@ export class Agent {
       })
       await Promise.race([engine.ping(), late])
       if (!this.engineHealthy) this.engineReturned()
-      this.engineHealthy = true
     } catch (error) {
-      if (this.engineHealthy) log.error({ err: error }, 'the container engine does not answer; instances run on')
+      if (this.engineHealthy) {
+        log.error({ err: error }, 'the container engine does not answer; instances run on')
+        this.link.nudge()
+      }
       this.engineHealthy = false
     } finally {
       giveUp.abort()
@@ -199,6 +204,8 @@ export class Agent {
   private engineReturned(): void {
     const { engine, log } = this.deps
     log.info('the container engine answers again')
+    this.engineHealthy = true
+    this.link.nudge()
     engine.prepare().catch((error: unknown) => {
       log.error({ err: error }, 'the container engine is back but not as it was; trying again')
       this.engineHealthy = false

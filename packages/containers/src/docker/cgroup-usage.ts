@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 
 /** CPU and memory of a process's control groups, version 1 or 2, read from the machine's own files: microseconds instead of the engine's second. */
@@ -28,7 +29,8 @@ async function version1(memory: string, cpu: string): Promise<{ cpuNanoseconds: 
   }
 }
 
-async function version2(path: string): Promise<{ cpuNanoseconds: bigint; memoryBytes: number }> {
+async function version2(seen: string): Promise<{ cpuNanoseconds: bigint; memoryBytes: number }> {
+  const path = fromTheTop(seen)
   const [cpu, bytes, stat] = await Promise.all([
     readFile(`/sys/fs/cgroup${path}/cpu.stat`, 'utf8'),
     readFile(`/sys/fs/cgroup${path}/memory.current`, 'utf8'),
@@ -38,6 +40,18 @@ async function version2(path: string): Promise<{ cpuNanoseconds: bigint; memoryB
     cpuNanoseconds: BigInt(numberAfter(cpu, 'usage_usec')) * 1000n,
     memoryBytes: Math.max(0, Number(bytes) - numberAfter(stat, 'inactive_file')),
   }
+}
+
+/**
+ * An agent that is in a container itself sees its siblings' groups as `/../name`, relative to its own: below which parent they lie
+ * is the engine's custom (with systemd, or without).
+ */
+function fromTheTop(path: string): string {
+  if (!path.startsWith('/../')) return path
+  const below = path.replace(/^(?:\/\.\.)+/, '')
+  return (
+    ['/system.slice', '/docker', ''].map((parent) => parent + below).find((one) => existsSync(`/sys/fs/cgroup${one}`)) ?? path
+  )
 }
 
 const numberAfter = (text: string, key: string): number => Number(new RegExp(`^${key} (\\d+)$`, 'm').exec(text)?.[1] ?? 0)
