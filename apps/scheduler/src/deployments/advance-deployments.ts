@@ -22,7 +22,12 @@ export interface DeploymentRow {
   readonly originalInstances: number
   readonly appState: string
   /** Rows of the new process's type, oldest first; `web` where that one is gone. */
-  readonly processes: readonly { readonly guid: string; readonly type: string; readonly instances: number }[]
+  readonly processes: readonly {
+    readonly guid: string
+    readonly type: string
+    readonly instances: number
+    readonly check: string | null
+  }[]
 }
 
 export const listDeployments = (pool: Pool): Promise<DeploymentRow[]> =>
@@ -34,7 +39,7 @@ export const listDeployments = (pool: Pool): Promise<DeploymentRow[]> =>
           CASE WHEN jsonb_typeof(d.options->'max_in_flight') = 'number' THEN (d.options->>'max_in_flight')::int END AS "maxInFlight",
           CASE WHEN jsonb_typeof(d.options->'web_instances') = 'number' THEN (d.options->>'web_instances')::int END AS "webInstances",
           d.original_instances AS "originalInstances", a.state AS "appState",
-          coalesce((SELECT jsonb_agg(jsonb_build_object('guid', p.guid, 'type', p.type, 'instances', p.instances)
+          coalesce((SELECT jsonb_agg(jsonb_build_object('guid', p.guid, 'type', p.type, 'instances', p.instances, 'check', p.health_check->>'type')
               ORDER BY p.created_at, p.deployment_guid NULLS FIRST)
             FROM processes p WHERE p.app_guid = d.app_guid
               AND p.type = coalesce((SELECT n.type FROM processes n WHERE n.guid = d.new_process_guid), 'web')), '[]'::jsonb) AS processes
@@ -77,6 +82,7 @@ function worldOf(deployment: DeploymentRow, { desired, actual }: Snapshot, now: 
     ...deployment,
     targetInstances: deployment.webInstances ?? deployment.originalInstances,
     maxInFlight: Math.max(deployment.maxInFlight ?? 1, 1),
+    isChecked: newProcess?.check !== 'process',
     appStarted: deployment.appState === 'STARTED',
     newProcess,
     oldProcesses: processes

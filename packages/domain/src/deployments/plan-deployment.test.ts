@@ -6,6 +6,7 @@ const ago = (ms: number): Date => new Date(now.getTime() - ms)
 const instance = (index: number, over: Partial<DeployingInstance> = {}): DeployingInstance => ({
   index,
   state: 'running',
+  stateSince: ago(60_000),
   routable: true,
   crashCount: 0,
   crashReason: null,
@@ -17,6 +18,7 @@ const world = (over: Partial<DeploymentWorld> = {}): DeploymentWorld => ({
   targetInstances: 2,
   originalInstances: 2,
   maxInFlight: 1,
+  isChecked: true,
   lastHealthyAt: ago(1000),
   lastStatusChangeAt: ago(1000),
   appStarted: true,
@@ -50,6 +52,26 @@ describe('planDeployment', () => {
           { processGuid: 'new', instances: 2 },
         ],
       },
+    ],
+    [
+      'does not believe a program at once that nothing checks',
+      world({ isChecked: false, newProcess: grown(1), instances: [instance(0, { stateSince: ago(2_000) })] }),
+      { kind: 'scale', scales: [], healthy: false },
+    ],
+    [
+      'believes it once it has run for a while',
+      world({ isChecked: false, newProcess: grown(1), instances: [instance(0, { stateSince: ago(3_000) })] }),
+      {
+        scales: [
+          { processGuid: 'old', instances: 1 },
+          { processGuid: 'new', instances: 2 },
+        ],
+      },
+    ],
+    [
+      'does not believe one that has crashed before',
+      world({ newProcess: grown(1), instances: [instance(0, { stateSince: ago(9_000), crashCount: 1 })] }),
+      { scales: [], detail: expect.stringContaining('crashed') as unknown },
     ],
     ['ends when all serve', world({ newProcess: grown(2), instances: [instance(0), instance(1)] }), { kind: 'finish' }],
     ['ends at once for an app without instances', world({ targetInstances: 0, originalInstances: 0 }), { kind: 'finish' }],

@@ -2,6 +2,7 @@
 export interface DeployingInstance {
   readonly index: number
   readonly state: 'unclaimed' | 'claimed' | 'running' | 'crashed' | 'stopping'
+  readonly stateSince: Date
   readonly routable: boolean
   readonly crashCount: number
   readonly crashReason: string | null
@@ -14,6 +15,8 @@ export interface DeploymentWorld {
   readonly targetInstances: number
   readonly originalInstances: number
   readonly maxInFlight: number
+  /** Whether the new version's health check sees more than that the program runs. */
+  readonly isChecked: boolean
   readonly lastHealthyAt: Date
   readonly lastStatusChangeAt: Date
   readonly appStarted: boolean
@@ -45,6 +48,10 @@ export type DeploymentStep =
   | { readonly kind: 'finish-cancel'; readonly keepProcessGuid: string | undefined; readonly detail: string | null }
 
 export const DEPLOYMENT_LIMITS = {
+  /** How long a program must have run to be believed where nothing checks that it answers: many that fail, fail at once. */
+  uncheckedMs: 3_000,
+  /** The same for an instance that has crashed before. */
+  relapsedMs: 10_000,
   /** Without progress for this long a deployment gives up. The longest startup limit of a health check is three minutes. */
   stalledMs: 4 * 60_000,
   /** How long a cancelled one waits for the old version to be back at full strength before the new one goes. */
@@ -63,10 +70,16 @@ export function planDeployment(world: DeploymentWorld): DeploymentStep | undefin
 const oldest = ({ oldProcesses }: DeploymentWorld) => oldProcesses[0]
 const isServing = ({ state, routable }: DeployingInstance): boolean => state === 'running' && routable
 
+/** Serves, and is believed to go on: only then may the old version give way to it. */
+function isProven(instance: DeployingInstance, { isChecked, now }: DeploymentWorld): boolean {
+  const proofMs = instance.crashCount > 0 ? DEPLOYMENT_LIMITS.relapsedMs : isChecked ? 0 : DEPLOYMENT_LIMITS.uncheckedMs
+  return isServing(instance) && now.getTime() - instance.stateSince.getTime() >= proofMs
+}
+
 function planRollOut(world: DeploymentWorld, newProcess: { guid: string; instances: number }): DeploymentStep | undefined {
   const { targetInstances: target, maxInFlight } = world
   const counted = world.instances.filter(({ index }) => index < newProcess.instances)
-  const serving = counted.filter(isServing).length
+  const serving = counted.filter((instance) => isProven(instance, world)).length
   if (newProcess.instances >= target && serving >= target) return { kind: 'finish' }
 
   const failing = counted.find(({ state, crashCount }) => state === 'crashed' || crashCount > 0)
