@@ -161,6 +161,25 @@ describe('a stop', () => {
     await eventually(async () => (await rows(postgres.pool, sql`SELECT 1 FROM withdrawn_endpoints`)).length === 0)
   })
 
+  it('waits for requests that are still being answered', async () => {
+    const scheduler = await platform.scheduler()
+    const router = await platform.router('w0', scheduler)
+    const cell = await platform.cell('c1', scheduler)
+    const app = await platform.installation.startApp()
+    scheduler.nudge()
+    await eventually(() => router.endpointsOf(app.host).length === 1)
+    const [instanceGuid] = router.endpointsOf(app.host)
+    router.acknowledges = false
+    await platform.installation.stop(app)
+    scheduler.nudge()
+    await eventually(() => router.endpointsOf(app.host).length === 0)
+    await router.acknowledge(router.messages.at(-1)!, [instanceGuid!])
+    await eventually(async () => (await platform.instances())[0]?.unroutedAt != null)
+    expect(cell.stopped).toEqual([])
+    await router.acknowledge(router.messages.at(-1)!)
+    await eventually(() => cell.stopped.length === 1, { timeoutMs: 2_000 })
+  })
+
   it('goes on as soon as every router has acknowledged', async () => {
     const scheduler = await platform.scheduler()
     const router = await platform.router('w0', scheduler)

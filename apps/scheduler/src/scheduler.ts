@@ -12,7 +12,7 @@ import { internalApi, RefusedError, type Endpoint } from './http/internal-api.js
 import { routerEndpoints } from './http/router-endpoints.js'
 import { Leadership, type Term } from './leadership/leadership.js'
 import type { Effects } from './loops/effects.js'
-import { Leader } from './loops/leader.js'
+import { Leader, PACE, type Pace } from './loops/leader.js'
 import { createSerial } from './loops/serial.js'
 import { RouteFeed } from './routes/route-feed.js'
 import { RouterAcks } from './routes/router-acks.js'
@@ -33,6 +33,7 @@ export interface SchedulerOptions {
   readonly leaseTtlMs?: number
   /** Limit on instances that start at once; 0, the default, is no limit. */
   readonly maxStarting?: number
+  readonly pace?: Pace
 }
 
 export interface Scheduler {
@@ -74,6 +75,7 @@ export async function createScheduler(options: SchedulerOptions): Promise<Schedu
       serial,
       sendEffects,
       maxStarting: options.maxStarting ?? 0,
+      pace: options.pace ?? PACE,
     })
     leader = mine
     await mine.done

@@ -58,5 +58,10 @@ export const RouteFeedMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('heartbeat'), epoch: z.string(), revision: z.number() }),
 ])
 export type RouteFeedMessage = z.infer<typeof RouteFeedMessage>
-export const RouteAck = z.object({ epoch: z.string(), revision: z.number() })
+export const RouteAck = z.object({
+  epoch: z.string(),
+  revision: z.number(),
+  /** Withdrawn instances that still answer requests through this worker; it acknowledges again when that has changed. */
+  answering: z.array(z.string()).optional(),
+})
 export type RouteAck = z.infer<typeof RouteAck>

@@ -24,6 +24,7 @@ let acks: RouteAck[] = []
 let seen: string[] = []
 let client: RouteFeedClient
 let refuseAcks = false
+let answering: string[] = []
 
 const route = (routeGuid: string): RouteEntry => ({
   routeGuid,
@@ -52,6 +53,7 @@ beforeEach(async () => {
   acks = []
   seen = []
   refuseAcks = false
+  answering = []
   server = createServer(serverTlsOptions(scheduler), (request, response) => {
     if (request.url === '/v1/routes/feed?worker=w0') {
       connections++
@@ -73,6 +75,7 @@ beforeEach(async () => {
     identity: () => router,
     log: silentLogger,
     silenceMs: 400,
+    answering: () => answering,
     receiver: {
       snapshot: (routes, at) =>
         void seen.push(`snapshot ${at.epoch}.${at.revision} ${routes.map((each) => each.routeGuid).join()}`),
@@ -94,7 +97,7 @@ describe('the route feed', () => {
     change('1', 6, ['b'], ['a'])
     await eventually(() => acks.at(-1)?.revision === 6)
     expect(seen).toEqual(['snapshot 1.5 a', 'change 1.6 +b -a'])
-    expect(acks.at(-1)).toEqual({ epoch: '1', revision: 6 })
+    expect(acks.at(-1)).toEqual({ epoch: '1', revision: 6, answering: [] })
     expect(client.isCurrent).toBe(true)
   })
 
@@ -123,6 +126,19 @@ describe('the route feed', () => {
     change('2', 2, ['c'])
     await eventually(() => seen.length === 3)
     expect(connections).toBe(1)
+  })
+
+  it('tells which withdrawn instances still answer, and again when that changes', async () => {
+    answering = ['i1']
+    snapshot('1', 5, 'a')
+    await eventually(() => acks.length === 1)
+    answering = []
+    client.acknowledge()
+    await eventually(() => acks.length === 2)
+    expect(acks).toEqual([
+      { epoch: '1', revision: 5, answering: ['i1'] },
+      { epoch: '1', revision: 5, answering: [] },
+    ])
   })
 
   it('stays while heartbeats come, and repeats an acknowledgement that was lost', async () => {

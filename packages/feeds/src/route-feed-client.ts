@@ -24,6 +24,8 @@ export interface RouteFeedOptions {
   /** Asked at each connection, since certificates are renewed while routers run. */
   readonly identity: () => NodeIdentity
   readonly receiver: RouteFeedReceiver
+  /** Withdrawn instances that still answer requests; part of each acknowledgement. */
+  readonly answering?: () => readonly string[]
   readonly log: Logger
   /** @default 15 s */
   readonly silenceMs?: number
@@ -32,6 +34,8 @@ export interface RouteFeedOptions {
 export interface RouteFeedClient {
   /** Whether the feed is connected and has sent its snapshot. */
   readonly isCurrent: boolean
+  /** Acknowledges once more: other instances are answering now. */
+  acknowledge(): void
   close(): void
 }
 
@@ -80,6 +84,10 @@ class FeedConnection implements RouteFeedClient {
     } catch (error) {
       end(messageOf(error)) // e.g. the certificate is just being replaced
     }
+  }
+
+  acknowledge(): void {
+    if (this.#position) this.#acks.repeat({ ...this.#position })
   }
 
   close(): void {
@@ -201,7 +209,7 @@ class AckSender {
       call.once('timeout', () => call.destroy(new Error('no answer in time')))
       call.once('error', reject)
       call.setHeader('content-type', 'application/json')
-      call.end(JSON.stringify(at))
+      call.end(JSON.stringify({ ...at, answering: this.#options.answering?.() ?? [] }))
     })
   }
 }

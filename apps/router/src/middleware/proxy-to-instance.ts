@@ -14,7 +14,7 @@ import { stickyCookie, wantedInstance } from './sticky-session.js'
 const MAX_ATTEMPTS = 3
 
 export interface ProxyDeps {
-  readonly table: Pick<RouteTable, 'nextCursor' | 'health'>
+  readonly table: Pick<RouteTable, 'nextCursor' | 'health' | 'openRequests'>
   readonly connections: Connections
   /** Cells of this machine. */
   readonly localCells: ReadonlySet<string>
@@ -35,8 +35,11 @@ export const proxyToInstance =
       if (!endpoint) return answer(exchange, 'endpointFailure', failure)
       tried.add(endpoint)
       const leave = deps.table.health.enter(endpoint)
+      const end = deps.table.openRequests.begin(endpoint.instanceGuid)
       try {
         const answered = await ask(deps, exchange, endpoint)
+        // A switched connection may stay for days: no stop waits for its end.
+        if (answered.kind === 'upgrade') end()
         await relay(exchange, route, endpoint, wanted, answered)
         return
       } catch (error) {
@@ -50,6 +53,7 @@ export const proxyToInstance =
         if (!error.failure.retriable) return answer(exchange, 'endpointFailure', failure)
       } finally {
         leave()
+        end()
       }
     }
   }

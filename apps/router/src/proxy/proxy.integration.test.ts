@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { Agent, request, type IncomingMessage, type RequestListener } from 'node:http'
+import { Agent, request, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from '@jest/globals'
@@ -65,6 +65,24 @@ async function deadPort(): Promise<number> {
 }
 
 describe('a request to an instance', () => {
+  it('is known to be under way until its answer is complete, also when its instance is withdrawn meanwhile', async () => {
+    let held: ServerResponse | undefined
+    const router = await serving((_message, response) => {
+      response.write('begun ')
+      held = response
+    })
+    let answered = 0
+    router.table.openRequests.onAnswered(() => answered++)
+    const reply = send(router.port, HOST)
+    for (let i = 0; i < 200 && !held; i++) await delay(10)
+    router.table.change([aRoute(HOST, [])], [], at(2))
+    expect(router.table.openRequests.answering).toHaveLength(1)
+    held?.end('done')
+    expect((await reply).body).toBe('begun done')
+    for (let i = 0; i < 200 && answered === 0; i++) await delay(10)
+    expect([router.table.openRequests.answering, answered]).toEqual([[], 1])
+  })
+
   it('passes with its target byte for byte and the fields that instances rely on', async () => {
     const { port } = await serving(echo)
     const { status, headers, body } = await send(port, HOST, {

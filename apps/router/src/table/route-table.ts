@@ -2,6 +2,7 @@ import type { RouteAck, RouteEndpoint, RouteEntry } from '@bloomery/contracts'
 import { diffRoutes, RouteIndex } from '@bloomery/domain'
 import type { RouteFeedReceiver } from '@bloomery/feeds'
 import { EndpointHealth } from './endpoint-health.js'
+import { OpenRequests } from './open-requests.js'
 
 /** All that a table is, as it is kept on disk. */
 export interface TableContents {
@@ -16,6 +17,7 @@ export interface TableContents {
  */
 export class RouteTable implements RouteFeedReceiver {
   readonly health = new EndpointHealth()
+  readonly openRequests = new OpenRequests()
   readonly #index = new RouteIndex<RouteEntry>()
   readonly #cursors = new Map<string, number>()
   readonly #listeners: { changed: (() => void)[]; withdrawn: ((endpoint: RouteEndpoint) => void)[] } = {
@@ -90,6 +92,7 @@ export class RouteTable implements RouteFeedReceiver {
     for (const route of this.#index.all()) for (const endpoint of route.endpoints) before.delete(endpoint.instanceGuid)
     for (const endpoint of before.values()) {
       this.health.clear(endpoint)
+      this.openRequests.withdraw(endpoint.instanceGuid)
       for (const listener of this.#listeners.withdrawn) listener(endpoint)
     }
   }

@@ -54,7 +54,15 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const kept = await readTableFile(tablePath, log)
   if (kept) table.restore(kept)
   const file = keepTableFile(table, tablePath, log)
-  const feed = followRouteFeed({ url: config.schedulerUrl, worker: slot, identity, receiver: table, log })
+  const feed = followRouteFeed({
+    url: config.schedulerUrl,
+    worker: slot,
+    identity,
+    receiver: table,
+    answering: () => table.openRequests.answering,
+    log,
+  })
+  table.openRequests.onAnswered(() => feed.acknowledge())
 
   const certificates = new CertificateStore()
   const following = await followCertificates(config, certificates, identity, log)

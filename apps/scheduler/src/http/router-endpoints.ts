@@ -51,10 +51,10 @@ function feedRoutes({ feed, acks, log }: RouterEndpointDeps, request: InternalRe
 }
 
 async function acknowledge({ acks, currentLeader }: RouterEndpointDeps, request: InternalRequest): Promise<undefined> {
-  const { epoch, revision } = await request.body(RouteAck)
+  const { epoch, revision, answering } = await request.body(RouteAck)
   if (!/^\d{1,18}$/.test(epoch) || !Number.isSafeInteger(revision))
     throw new RefusedError(400, 'epoch and revision are whole numbers.')
-  acks.acknowledge(routerId(request), BigInt(epoch), BigInt(revision))
+  acks.acknowledge(routerId(request), BigInt(epoch), BigInt(revision), answering)
   currentLeader()?.nudgeStops()
   return undefined
 }

@@ -29,11 +29,20 @@ export interface LeaderDeps {
   readonly serial: <T>(work: () => Promise<T>) => Promise<T>
   readonly sendEffects: (effects: Effects) => void
   readonly maxStarting: number
+  readonly pace: Pace
 }
 
-const LOOK_EVERY_MS = 1_000
-const FULL_PASS_MS = 4_000
-const STORE_ROUTERS_MS = 5_000
+/** How often the leader looks by itself, without any hint. */
+export interface Pace {
+  /** Whether anything has changed that it decides upon. */
+  readonly lookMs: number
+  /** At everything, changed or not: time alone may have made something due. */
+  readonly fullPassMs: number
+  /** What routers have acknowledged is written down, and their feed kept alive. */
+  readonly routersMs: number
+}
+export const PACE: Pace = { lookMs: 1_000, fullPassMs: 4_000, routersMs: 5_000 }
+
 const PRUNE_MS = 60 * 60_000
 /** Silence of cells counts from here on: those that are there have reported by then. */
 const GRACE_MS = 15_000
@@ -59,7 +68,7 @@ export class Leader {
   ) {
     this.#settledSince = deps.clock.now()
     this.#loop = runLoop(() => deps.serial(() => this.#look()), {
-      everyMs: LOOK_EVERY_MS,
+      everyMs: deps.pace.lookMs,
       debounceMs: 5,
       signal: term.signal,
       log: deps.log,
@@ -91,7 +100,7 @@ export class Leader {
       await this.#maintain()
       await this.#advanceStops()
       const fingerprint = await readFingerprint(this.deps.pool)
-      const due = performance.now() - this.#lastFullAt >= FULL_PASS_MS
+      const due = performance.now() - this.#lastFullAt >= this.deps.pace.fullPassMs
       if (!due && fingerprint === this.#fingerprint) return
       await this.#fullPass()
       this.#fingerprint = fingerprint
@@ -149,7 +158,7 @@ export class Leader {
     for (const { cellId } of pending.withdrawn) sessions.wake(cellId)
   }
 
-  /** Stopping instances: first the feed without them, then the routers' word for it, then the cell's turn. */
+  /** Stopping instances: first the feed without them, then the routers' word for it, their open requests answered, then the cell's turn. */
   async #advanceStops(): Promise<void> {
     const { pool, clock, feed, acks, sessions } = this.deps
     const unrouting = await listInstances(pool, sql`state = 'stopping' AND stop_phase = 'unroute'`)
@@ -161,7 +170,8 @@ export class Leader {
     const released = withdrawn.filter(
       (row) =>
         now.getTime() - (row.stopSince ?? now).getTime() >= UNROUTE_MS ||
-        acks.isAppliedByLive(row.unroutedAt === null ? this.lease.token : row.leaseToken, row.unroutedAt ?? revision),
+        (acks.isAppliedByLive(row.unroutedAt === null ? this.lease.token : row.leaseToken, row.unroutedAt ?? revision) &&
+          !(row.instanceGuid !== null && acks.isAnswering(row.instanceGuid))),
     )
     if (unmarked.length === 0 && released.length === 0) return
     await guarded(pool, this.lease, async (on) => {
@@ -173,9 +183,9 @@ export class Leader {
   }
 
   async #maintain(): Promise<void> {
-    const { pool, acks, feed, clock, sessions, log } = this.deps
+    const { pool, acks, feed, clock, sessions, log, pace } = this.deps
     const now = performance.now()
-    if (now - this.#lastStoreAt >= STORE_ROUTERS_MS) {
+    if (now - this.#lastStoreAt >= pace.routersMs) {
       this.#lastStoreAt = now
       feed.heartbeat()
       await guarded(pool, this.lease, (on) => acks.store(on))

@@ -5,6 +5,8 @@ interface RouterState {
   readonly feedEpoch: bigint
   readonly appliedRevision: bigint
   readonly lastSeenAt: Date
+  /** Withdrawn instances that still answer requests through it; not on record, a new leader begins without. */
+  readonly answering?: ReadonlySet<string>
 }
 
 const LIVE_MS = 15_000
@@ -37,8 +39,8 @@ export class RouterAcks {
     else this.#connected.delete(id)
   }
 
-  acknowledge(id: string, feedEpoch: bigint, appliedRevision: bigint): void {
-    this.#routers.set(id, { feedEpoch, appliedRevision, lastSeenAt: this.clock.now() })
+  acknowledge(id: string, feedEpoch: bigint, appliedRevision: bigint, answering: readonly string[] = []): void {
+    this.#routers.set(id, { feedEpoch, appliedRevision, lastSeenAt: this.clock.now(), answering: new Set(answering) })
   }
 
   /** Routers that serve now, as far as can be told. */
@@ -52,6 +54,11 @@ export class RouterAcks {
   /** Whether every live router has applied the revision. */
   isAppliedByLive(epoch: bigint, revision: bigint): boolean {
     return this.live().every((id) => this.#hasApplied(id, epoch, revision))
+  }
+
+  /** Whether requests to a withdrawn instance are still under way through a live router. */
+  isAnswering(instanceGuid: string): boolean {
+    return this.live().some((id) => this.#routers.get(id)?.answering?.has(instanceGuid))
   }
 
   /** Whether every router seen in the last ten minutes has applied it: the others' tables count as gone. */

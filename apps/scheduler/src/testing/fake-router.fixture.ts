@@ -81,12 +81,12 @@ export class FakeRouter {
     if (this.acknowledges) await this.acknowledge(message)
   }
 
-  async acknowledge({ epoch, revision }: { epoch: string; revision: number }): Promise<void> {
+  async acknowledge({ epoch, revision }: { epoch: string; revision: number }, answering: string[] = []): Promise<void> {
     const { body } = await this.#dispatcher.request({
       origin: `https://127.0.0.1:${this.#port}`,
       path: `/v1/routes/ack?worker=${this.worker}`,
       method: 'POST',
-      body: JSON.stringify({ epoch, revision }),
+      body: JSON.stringify({ epoch, revision, answering }),
     })
     await body.dump()
   }

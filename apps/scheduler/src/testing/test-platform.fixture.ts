@@ -73,6 +73,7 @@ export class TestPlatform {
       log: process.env['TEST_LOG'] ? createLogger(nodeId, 'debug') : silentLogger,
       clock: this.clock,
       leaseTtlMs: options.leaseTtlMs ?? 3_000,
+      pace: { lookMs: 200, fullPassMs: 400, routersMs: 500 },
     })
     let closed = false
     const close = async (): Promise<void> => {
