@@ -1,178 +1,40 @@
 import { execFileSync } from 'node:child_process'
-import { createHash, randomUUID } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { createEngine } from '@bloomery/containers'
-import { RunSpec, type WantedInstance } from '@bloomery/contracts'
-import { createAuthority, makeTestIdentity, saveNodeIdentity } from '@bloomery/pki'
-import { silentLogger } from '@bloomery/telemetry'
-import { FakeScheduler } from './fake-scheduler.fixture.js'
-import { newInstanceGuid } from './instances/instance-guid.js'
+import type { WantedInstance } from '@bloomery/contracts'
+import { CellUnderTest, eventually, hasStackImage, makeDroplet } from './cell-under-test.fixture.js'
+import type { FakeScheduler } from './fake-scheduler.fixture.js'
 import { startCell } from './main.js'
-
-const image = process.env['BLOOMERY_STACK_IMAGE'] ?? 'bloomery/stack:bookworm'
-const ready = hasStackImage()
-
-function hasStackImage(): boolean {
-  try {
-    const check = ['run', '--rm', '--network', 'none', '--entrypoint', 'test', image, '-x', '/usr/local/lib/bloomery/supervise']
-    execFileSync('docker', check, { stdio: 'ignore' })
-    return true
-  } catch {
-    console.warn(`No container engine with the stack image ${image} answers: the cell agent is NOT tested on docker here.`)
-    return false
-  }
-}
-
-/** Answers http with its environment; `/exit` ends it, `/eat` takes all memory, `/lines` prints. */
-const SERVER = `
-const http = require('http')
-console.log('listening with', process.env.FROM_PROFILE)
-http.createServer((q, s) => {
-  if (q.url === '/exit') process.exit(9)
-  if (q.url === '/ignore') process.on('SIGTERM', () => {})
-  if (q.url === '/sick') globalThis.sick = true
-  if (q.url === '/eat') { const a = []; for (;;) a.push(Buffer.alloc(1e7, 1)) }
-  if (globalThis.sick && q.url === '/health') { s.statusCode = 500 }
-  s.end(JSON.stringify(process.env))
-}).listen(process.env.PORT)
-`
-
-async function eventually<T>(
-  probe: () => T | Promise<T>,
-  what: string,
-  timeoutMs = 20_000,
-): Promise<Exclude<T, undefined | false>> {
-  const deadline = Date.now() + timeoutMs
-  for (;;) {
-    const value = await probe()
-    if (value !== undefined && value !== false) return value as Exclude<T, undefined | false>
-    if (Date.now() > deadline) throw new Error(`in vain: ${what}`)
-    await delay(20)
-  }
-}
 
 // What goes wrong here goes wrong on purpose.
 process.env['BLOOMERY_LOG_LEVEL'] ??= 'silent'
-const suite = ready ? describe : describe.skip
+jest.setTimeout(90_000)
+const suite = hasStackImage() ? describe : describe.skip
 suite('the cell agent on docker', () => {
-  const installation = randomUUID()
-  let home: string
+  let under: CellUnderTest
   let fake: FakeScheduler
-  let env: NodeJS.ProcessEnv
+  let home: string
   let cell: { close(): Promise<void> }
-  let dropletSha: string
-
-  const spec = (change: Partial<RunSpec> = {}) =>
-    RunSpec.parse({
-      guid: randomUUID(),
-      version: 1,
-      appGuid: randomUUID(),
-      appName: 'app',
-      spaceGuid: randomUUID(),
-      spaceName: 'dev',
-      organizationGuid: randomUUID(),
-      organizationName: 'bloomery',
-      processGuid: randomUUID(),
-      processType: 'web',
-      stack: 'cflinuxfs4',
-      dropletGuid: randomUUID(),
-      command: null,
-      memoryMb: 128,
-      diskMb: 128,
-      logRateLimit: -1,
-      cpuWeight: 2,
-      gracefulStopSeconds: 1,
-      healthCheck: { type: 'port' },
-      ...change,
-    })
-  const wanted = (change: Partial<RunSpec> = {}, more: Partial<WantedInstance> = {}): WantedInstance => ({
-    instanceGuid: newInstanceGuid(),
-    index: 0,
-    want: 'run',
-    spec: spec(change),
-    environment: { GREETING: 'hello', VCAP_APPLICATION: '{"name":"app"}', VCAP_SERVICES: '{}' },
-    droplet: { sha256: dropletSha, sizeBytes: 1 },
-    ...more,
-  })
-  const isState = (one: WantedInstance, state: string) =>
-    eventually(
-      () => fake.seen(one.instanceGuid)?.state === state && fake.seen(one.instanceGuid),
-      `${state}: ${JSON.stringify(fake.report)}`,
-    )
-  const isGone = (one: WantedInstance) =>
-    eventually(() => fake.report !== undefined && fake.seen(one.instanceGuid) === undefined, `${one.instanceGuid} gone`)
-  const get = async (one: WantedInstance, path = '/') => {
-    const { endpoint } = await isState(one, 'running')
-    const port = endpoint?.ports[0]
-    const answer = await fetch(`http://${endpoint?.address ?? ''}:${port?.internal ?? 0}${path}`)
-    return answer.text()
-  }
-  const containers = () =>
-    execFileSync('docker', ['ps', '-aq', '--filter', `label=bloomery.installation=${installation}`], { encoding: 'utf8' })
-      .split('\n')
-      .filter(Boolean)
-
-  /** A droplet with the machine's own node in it, ready to be unpacked or already so. */
-  async function makeDroplet(folder: string): Promise<string> {
-    await mkdir(join(folder, 'app/.profile.d'), { recursive: true })
-    for (const name of ['deps/0/bin', 'profile.d', 'logs', 'tmp']) await mkdir(join(folder, name), { recursive: true })
-    await writeFile(join(folder, 'app/server.js'), SERVER)
-    await writeFile(join(folder, 'deps/0/bin/node'), readFileSync(process.execPath))
-    await chmod(join(folder, 'deps/0/bin/node'), 0o755)
-    await writeFile(join(folder, 'profile.d/0.sh'), 'export PATH=$DEPS_DIR/0/bin:$PATH\nfalse\n')
-    await writeFile(join(folder, 'app/.profile.d/a.sh'), 'export FROM_PROFILE="profile.d of the app"\n')
-    await writeFile(join(folder, 'app/.profile'), 'export FROM_PROFILE="$FROM_PROFILE and .profile"\n')
-    await writeFile(join(folder, 'staging_info.yml'), '{"detected_buildpack":"x","start_command":"node server.js"}')
-    if (process.getuid?.() === 0) execFileSync('chown', ['-R', '2000:2000', folder])
-    return folder
-  }
+  const wanted: CellUnderTest['wanted'] = (...change) => under.wanted(...change)
+  const isState = (one: WantedInstance, state: string) => under.isState(one, state)
+  const isGone = (one: WantedInstance) => under.isGone(one)
+  const get = (one: WantedInstance, path?: string) => under.get(one, path)
+  const containers = () => under.containers()
 
   beforeAll(async () => {
-    home = await mkdtemp(join(tmpdir(), 'bloomery-cell-'))
-    const authority = await createAuthority({ name: 'Test authority' })
-    const identityOf = async (role: 'scheduler' | 'logs' | 'cell') =>
-      (await makeTestIdentity(role, { nodeId: role === 'cell' ? 'c1' : 'main', authority })).identity
-    fake = new FakeScheduler(await identityOf('scheduler'), await identityOf('logs'))
-    await fake.open()
-    const nodeDir = join(home, 'nodes/cell')
-    await saveNodeIdentity(nodeDir, await identityOf('cell'))
-    dropletSha = createHash('sha256').update(installation).digest('hex')
-    await makeDroplet(join(home, 'cell/droplets', dropletSha))
-    env = {
-      BLOOMERY_HOME: home,
-      BLOOMERY_NODE_DIR: nodeDir,
-      BLOOMERY_NODE_ID: 'c1',
-      BLOOMERY_SCHEDULER_URL: fake.url,
-      BLOOMERY_LOGS_URL: fake.logsUrl,
-      BLOOMERY_INSTALLATION_ID: installation,
-      BLOOMERY_STACK_IMAGE: image,
-    }
-    cell = await startCell(env)
+    under = await CellUnderTest.open()
+    ;({ fake, home } = under)
+    cell = await startCell(under.env)
     await eventually(() => fake.report, 'a first report')
   })
   afterAll(async () => {
     await cell?.close()
-    const engine = createEngine({
-      kind: 'docker',
-      installationId: installation,
-      folder: join(home, 'cell/containers'),
-      image,
-      host: undefined,
-      hostAddress: '127.0.0.1',
-      trustHostCertificates: true,
-      allowUnconfined: false,
-      logger: silentLogger,
-    })
-    await engine.cleanUp({ everything: true, graceSeconds: 0 })
-    await engine.close()
-    await fake.close()
-    await rm(home, { recursive: true, force: true })
+    await under?.close()
   })
   afterEach(async () => {
     fake.wish()
@@ -238,7 +100,8 @@ suite('the cell agent on docker', () => {
       'Invoking pre-start scripts.',
       'Invoking start command.',
       'listening with profile.d of the app and .profile',
-      'Exit status 143',
+      'terminating',
+      'Exit status 0',
     ])
     expect(containers()).toEqual([])
   })
@@ -316,7 +179,7 @@ suite('the cell agent on docker', () => {
     const before = containers()
     fake.forgetReport()
     await delay(300)
-    cell = await startCell(env)
+    cell = await startCell(under.env)
     expect(await isState(one, 'running')).toMatchObject({ since, endpoint, routable: true })
     expect(containers()).toEqual(before)
     await eventually(() => fake.texts('APP/PROC/WEB').includes('line 2000'), 'the last line', 30_000)

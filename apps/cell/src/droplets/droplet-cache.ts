@@ -14,6 +14,7 @@ const LIMITS = { maxEntries: 1_000_000, maxBytes: 16 * 1024 ** 3, maxRatio: 1000
 /** A stager hands a folder over before its app is started: what is this young may be about to be used. */
 const YOUNG_MS = 30 * 60_000
 const SHA256 = /^[0-9a-f]{64}$/
+const LAYER = /^layer-[\w.-]{1,250}$/
 
 /** A start that failed for the platform's sake. */
 export class DropletUnavailable extends Error {
@@ -30,21 +31,22 @@ export interface DropletCacheOptions {
 
 /**
  * Unpacked droplets, one read-only folder each, named by the archive's SHA-256. A folder appears whole, by renaming; a stager on the
- * same machine may put one there in the same way.
+ * same machine may put one there in the same way, and beside it `<sha256>.layers`, a list of folders `layer-…` that hold the rest of the droplet:
+ * runtimes and packages, which droplets share. The first lies on top.
  */
 export class DropletCache {
-  private readonly unpacking = new Map<string, Promise<string>>()
+  private readonly unpacking = new Map<string, Promise<readonly string[]>>()
   private readonly users = new Map<string, Set<string>>()
 
   constructor(private readonly options: DropletCacheOptions) {}
 
-  /** The folder of a droplet, fetched and unpacked if need be; kept for as long as `user` has not released it. */
-  async acquire(source: DropletSource, user: string, signal: AbortSignal): Promise<string> {
+  /** The folders of a droplet, the topmost first; fetched and unpacked if need be, kept for as long as `user` has not released it. */
+  async acquire(source: DropletSource, user: string, signal: AbortSignal): Promise<readonly string[]> {
     const { sha256 } = source
     if (!SHA256.test(sha256)) throw new DropletUnavailable(`The droplet has no valid checksum: '${sha256}'`)
     this.hold(sha256, user)
     const path = join(this.options.folder, sha256)
-    const present = this.unpacking.get(sha256) ?? ((await touch(path)) ? path : undefined)
+    const present = this.unpacking.get(sha256) ?? (await this.foldersOf(sha256))
     if (present !== undefined) return present
     const again = this.unpacking.get(sha256)
     if (again !== undefined) return again
@@ -72,8 +74,17 @@ export class DropletCache {
     await mkdir(folder, { recursive: true, mode: 0o755 })
     const found = []
     let total = 0
-    for (const name of await readdir(folder)) {
+    const names = await readdir(folder)
+    for (const name of names) {
       const path = join(folder, name)
+      if (LAYER.test(name)) continue
+      if (name.endsWith('.layers') || name.endsWith('.size')) {
+        const owner = name.slice(0, name.lastIndexOf('.'))
+        const age = Date.now() - (await stat(path)).mtimeMs
+        // The list comes before the folder.
+        if (!names.includes(owner) && age > YOUNG_MS) await rm(path, { force: true })
+        continue
+      }
       if (!SHA256.test(name)) {
         const age = Date.now() - (await stat(path)).mtimeMs
         if (name.startsWith('.new-') && !this.unpacking.has(name.slice(5, 69)) && age > YOUNG_MS)
@@ -84,6 +95,7 @@ export class DropletCache {
       total += bytes
       found.push({ name, path, bytes, usedAt: (await stat(path)).mtimeMs })
     }
+    total += await this.removeUnusedLayers(names)
     for (const { name, path, bytes, usedAt } of found.sort((a, b) => a.usedAt - b.usedAt)) {
       if (total <= maxBytes) return
       if (this.users.has(name) || this.unpacking.has(name) || Date.now() - usedAt < YOUNG_MS) continue
@@ -91,13 +103,50 @@ export class DropletCache {
       const condemned = join(folder, `.new-${name}-gone`)
       await rename(path, condemned)
       await rm(condemned, { recursive: true, force: true })
-      await rm(`${path}.size`, { force: true })
+      for (const beside of ['size', 'layers']) await rm(`${path}.${beside}`, { force: true })
       total -= bytes
       logger.info({ sha256: name, bytes }, 'removed an unused droplet')
     }
   }
 
-  private async unpack(source: DropletSource, path: string, signal: AbortSignal): Promise<string> {
+  /** undefined where the droplet is not here, or not whole. */
+  private async foldersOf(sha256: string): Promise<readonly string[] | undefined> {
+    const { folder } = this.options
+    const path = join(folder, sha256)
+    if (!(await touch(path))) return undefined
+    const layers = await readLayers(`${path}.layers`)
+    const present = await Promise.all(layers.map((layer) => touch(join(folder, layer))))
+    if (present.every(Boolean)) return [path, ...layers.map((layer) => join(folder, layer))]
+    // Somebody has removed a layer by hand; what is left of the droplet is of no use.
+    const condemned = join(folder, `.new-${sha256}-broken-${Date.now()}`)
+    await rename(path, condemned)
+    await rm(`${path}.layers`, { force: true })
+    await rm(condemned, { recursive: true, force: true })
+    return undefined
+  }
+
+  /** Layers that no droplet here is made of. Answers the size of the others. */
+  private async removeUnusedLayers(names: readonly string[]): Promise<number> {
+    const { folder, logger } = this.options
+    const lists = names.filter((name) => name.endsWith('.layers'))
+    const used = new Set((await Promise.all(lists.map((name) => readLayers(join(folder, name))))).flat())
+    let total = 0
+    for (const name of names.filter((each) => LAYER.test(each))) {
+      const path = join(folder, name)
+      if (used.has(name) || Date.now() - (await stat(path)).mtimeMs < YOUNG_MS) {
+        total += await this.sizeOf(name)
+        continue
+      }
+      const condemned = join(folder, `.new-${name}-gone`)
+      await rename(path, condemned)
+      await rm(condemned, { recursive: true, force: true })
+      await rm(`${path}.size`, { force: true })
+      logger.info({ layer: name }, 'removed a layer that no droplet is made of')
+    }
+    return total
+  }
+
+  private async unpack(source: DropletSource, path: string, signal: AbortSignal): Promise<readonly string[]> {
     const temporary = join(this.options.folder, `.new-${source.sha256}-${process.pid}-${Date.now()}`)
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted()
@@ -105,10 +154,10 @@ export class DropletCache {
         await this.fetchInto(source, temporary, signal)
         await rename(temporary, path).catch(async (error: unknown) => {
           // A stager was faster with the same content.
-          if (!(await touch(path))) throw error
+          if ((await this.foldersOf(source.sha256)) === undefined) throw error
         })
         void this.evict().catch((error: unknown) => this.options.logger.warn({ err: error }, 'could not clean the droplet cache'))
-        return path
+        return (await this.foldersOf(source.sha256)) ?? [path]
       } catch (error) {
         if (signal.aborted || attempt === ATTEMPTS || error instanceof DropletUnavailable)
           throw error instanceof DropletUnavailable
@@ -148,6 +197,12 @@ export class DropletCache {
     await writeFile(file, String(bytes))
     return bytes
   }
+}
+
+async function readLayers(path: string): Promise<readonly string[]> {
+  const text = await readFile(path, 'utf8').catch(() => '[]')
+  const names: unknown = JSON.parse(text)
+  return Array.isArray(names) ? names.filter((name): name is string => typeof name === 'string' && LAYER.test(name)) : []
 }
 
 /** The time of a folder is when it was last used; false when there is none. */

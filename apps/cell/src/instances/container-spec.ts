@@ -12,7 +12,8 @@ export function containerSpecOf(input: {
   readonly record: InstanceRecord
   readonly endpoint: InstanceEndpoint
   readonly reserved: ReservedEndpoint
-  readonly dropletFolder: string
+  /** The topmost first. */
+  readonly dropletFolders: readonly string[]
   readonly launch: LaunchInfo
   readonly environment: Readonly<Record<string, string>>
   readonly image: string
@@ -35,7 +36,7 @@ export function containerSpecOf(input: {
     environment: instanceEnvironment({ instanceGuid, index, memoryMb: spec.memoryMb, endpoint, base: input.environment }),
     workingDirectory: '/home/vcap',
     mounts: [],
-    layers: [{ lower: [input.dropletFolder], target: '/home/vcap' }],
+    layers: [{ lower: input.dropletFolders, target: '/home/vcap' }],
     memoryMb: spec.memoryMb,
     diskMb: spec.diskMb,
     cpuWeight: spec.cpuWeight,

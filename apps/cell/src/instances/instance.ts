@@ -85,14 +85,13 @@ export class Instance {
       await before
       await this.untilDone('stop', async () => {
         const seen = await engine.find(this.guid)
-        if (seen?.status.state === 'running') {
-          const { killed } = await engine.stop(this.guid, spec.gracefulStopSeconds)
-          const ended = await engine.find(this.guid)
-          await this.logs.drained(DRAIN_MS)
-          const note = killed ? ` (exceeded ${spec.gracefulStopSeconds}s graceful shutdown interval)` : ''
-          if (ended?.status.state === 'exited')
-            this.logs.say(this.logs.processSource, `Exit status ${ended.status.exitCode}${note}`)
-        }
+        const running = seen?.status.state === 'running'
+        const { killed } = running ? await engine.stop(this.guid, spec.gracefulStopSeconds) : { killed: false }
+        const ended = running ? await engine.find(this.guid) : seen
+        if (ended?.status.state !== 'exited') return
+        await this.logs.drained(DRAIN_MS)
+        const note = killed ? ` (exceeded ${spec.gracefulStopSeconds}s graceful shutdown interval)` : ''
+        this.logs.say(this.logs.processSource, `Exit status ${ended.status.exitCode}${note}`)
       })
       await this.destroy()
       await this.forget()
@@ -150,8 +149,8 @@ export class Instance {
       sizeBytes: input.dropletBytes,
       ...(input.dropletUrl === undefined ? {} : { url: input.dropletUrl }),
     }
-    const dropletFolder = await droplets.acquire(source, this.guid, this.stopping.signal)
-    const launch = await readLaunchInfo(dropletFolder)
+    const dropletFolders = await droplets.acquire(source, this.guid, this.stopping.signal)
+    const launch = await readLaunchInfo(dropletFolders[0] ?? '')
     for (let attempt = 1; ; attempt++) {
       this.stopping.signal.throwIfAborted()
       const reserved = await engine.reserveEndpoint(spec.ports, avoidAddresses(spec.appGuid))
@@ -159,7 +158,7 @@ export class Instance {
       try {
         const { record } = this
         await engine.create(
-          containerSpecOf({ record, endpoint, reserved, dropletFolder, launch, environment: input.environment, image }),
+          containerSpecOf({ record, endpoint, reserved, dropletFolders, launch, environment: input.environment, image }),
         )
         const seen = await engine.start(this.guid)
         this.say(`Cell ${cellId} successfully created container for instance ${this.guid}`)

@@ -1,7 +1,6 @@
 import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough, type Readable } from 'node:stream'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '@bloomery/telemetry'
 import type Docker from 'dockerode'
 import { type DiskKind, diskPaths, diskUsage, findDiskKind, makeDisk, removeDisk } from '../disk/container-disk.js'
@@ -31,6 +30,11 @@ import { DISK_LABEL, INSTALLATION_LABEL, NAME_LABEL, type Names, namesOf, PURPOS
 import { ensureNetwork } from './network.js'
 import { endpointFromList, seenFromInspect } from './seen.js'
 import type { Subnet } from './subnet.js'
+
+/** How long the end of a container could stay unnoticed if an event were lost. */
+const LOOK_AGAIN_MS = 30_000
+/** What the engine may take for a stop beyond the grace time. */
+const STOP_SLACK_MS = 60_000
 
 export interface DockerEngineOptions {
   readonly installationId: string
@@ -165,7 +169,8 @@ export class DockerEngine implements ContainerEngine {
     const grace = Math.max(0, Math.ceil(graceSeconds))
     try {
       // Not bound by the time limit of calls: a grace time may be long.
-      await this.connection.streams.getContainer(this.names.container(name)).stop({ t: grace })
+      const abortSignal = AbortSignal.timeout(grace * 1000 + STOP_SLACK_MS)
+      await this.connection.streams.getContainer(this.names.container(name)).stop({ t: grace, abortSignal })
     } catch (error) {
       if (isNotModified(error) || isNotFound(error)) return { killed: false }
       throw asEngineError(error, `stop the container ${name}`)
@@ -199,25 +204,43 @@ export class DockerEngine implements ContainerEngine {
     return this.seenBy({ [PURPOSE_LABEL]: purpose })
   }
 
+  /**
+   * By the engine's events and a look now and then. Its own call for this leaves the caller waiting for ever when the connection breaks
+   * after the first byte of the answer.
+   */
   async wait(name: string, signal?: AbortSignal): Promise<Extract<ContainerStatus, { state: 'exited' }>> {
-    for (;;) {
-      signal?.throwIfAborted()
-      try {
-        const seen = await this.find(name)
-        if (seen === undefined) throw new EngineError('not-found', `There is no container ${name}`)
-        if (seen.status.state === 'exited') return seen.status
-        // Of a container that was not started yet the engine says at once that it does not run.
-        if (seen.status.state === 'created') await delay(200, undefined, signal === undefined ? {} : { signal })
-        else
-          await this.connection.streams
-            .getContainer(this.names.container(name))
-            .wait(signal === undefined ? {} : { abortSignal: signal })
-      } catch (error) {
+    let wake: (() => void) | undefined
+    let missed = false
+    const hear = () => {
+      missed = true
+      wake?.()
+    }
+    const stopListening = this.events.add((ended) => {
+      if (ended === undefined || ended === name) hear()
+    })
+    signal?.addEventListener('abort', hear)
+    try {
+      for (;;) {
         signal?.throwIfAborted()
-        const known = asEngineError(error, `wait for the container ${name}`)
-        if (known.kind !== 'unavailable') throw known
-        await delay(500, undefined, signal === undefined ? {} : { signal })
+        missed = false
+        const seen = await this.find(name).catch((error: unknown) => {
+          if (error instanceof EngineError && error.kind === 'unavailable') return 'unknown' as const
+          throw error
+        })
+        if (seen === undefined) throw new EngineError('not-found', `There is no container ${name}`)
+        if (seen !== 'unknown' && seen.status.state === 'exited') return seen.status
+        if (missed) continue
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, LOOK_AGAIN_MS)
+          wake = () => {
+            clearTimeout(timer)
+            resolve()
+          }
+        })
       }
+    } finally {
+      stopListening()
+      signal?.removeEventListener('abort', hear)
     }
   }
 
@@ -241,7 +264,7 @@ export class DockerEngine implements ContainerEngine {
   }
 
   onChange(listener: () => void): () => void {
-    return this.events.add(listener)
+    return this.events.add(() => listener())
   }
 
   async readTar(name: string, path: string): Promise<Readable> {

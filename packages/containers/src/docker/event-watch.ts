@@ -1,14 +1,17 @@
 import type { Readable } from 'node:stream'
 import type { Logger } from '@bloomery/telemetry'
 import type Docker from 'dockerode'
-import { INSTALLATION_LABEL, type Names } from './names.js'
+import { INSTALLATION_LABEL, NAME_LABEL, type Names } from './names.js'
 
 const FIRST_RETRY_MS = 250
 const LAST_RETRY_MS = 5000
 
-/** Follows the engine's events for as long as anybody listens, over restarts of the engine; each return counts as a change. */
+/** Hears which container ended; of undefined that any may have. */
+export type EndListener = (name: string | undefined) => void
+
+/** Follows the engine's events for as long as anybody listens, over restarts of the engine; each return counts as a change of all. */
 export class EventWatch {
-  private readonly listeners = new Set<() => void>()
+  private readonly listeners = new Set<EndListener>()
   private stream: Readable | undefined
   private retry: NodeJS.Timeout | undefined
   private retryMs = FIRST_RETRY_MS
@@ -20,7 +23,7 @@ export class EventWatch {
     private readonly log: Logger,
   ) {}
 
-  add(listener: () => void): () => void {
+  add(listener: EndListener): () => void {
     this.listeners.add(listener)
     if (!this.active) {
       this.active = true
@@ -45,10 +48,16 @@ export class EventWatch {
       if (!this.active) return void stream.destroy()
       this.stream = stream
       this.retryMs = FIRST_RETRY_MS
-      stream.on('data', () => this.tell())
+      let partial = ''
+      stream.setEncoding('utf8')
+      stream.on('data', (chunk: string) => {
+        const lines = (partial + chunk).split('\n')
+        partial = lines.pop() ?? ''
+        for (const line of lines) this.tell(nameIn(line))
+      })
       stream.on('error', (error) => this.log.debug({ err: error }, 'the event stream of the engine broke'))
       stream.on('close', () => this.again())
-      this.tell()
+      this.tell(undefined)
     } catch (error) {
       this.log.debug({ err: error }, 'the engine gives no events')
       this.again()
@@ -62,7 +71,16 @@ export class EventWatch {
     this.retryMs = Math.min(LAST_RETRY_MS, this.retryMs * 2)
   }
 
-  private tell(): void {
-    for (const listener of this.listeners) listener()
+  private tell(name: string | undefined): void {
+    for (const listener of [...this.listeners]) listener(name)
+  }
+}
+
+function nameIn(line: string): string | undefined {
+  try {
+    const event = JSON.parse(line) as { Actor?: { Attributes?: Record<string, string> } }
+    return event.Actor?.Attributes?.[NAME_LABEL]
+  } catch {
+    return undefined // cut off in the middle: whoever waits looks for itself
   }
 }
