@@ -308,7 +308,12 @@ export class MemoryLogs implements LogReader {
   readonly sent: Envelope[] = []
   readonly forgotten: string[] = []
   readonly usage = new Map<string, InstanceUsage[]>()
+  /** What a read answers. */
   batch: unknown[] = []
+  /** Of each read the source and the query. */
+  readonly reads: [source: string, query: string][] = []
+  onRead?: () => void
+  sources: Record<string, unknown> = {}
 
   send(envelope: Envelope): void {
     this.sent.push(envelope)
@@ -319,11 +324,18 @@ export class MemoryLogs implements LogReader {
   async close(): Promise<void> {
     this.sent.length = 0
   }
-  async read(): Promise<unknown> {
-    return { envelopes: { batch: this.batch } }
+  async read(sourceId: string, query: URLSearchParams): Promise<unknown> {
+    this.reads.push([sourceId, query.toString()])
+    const answer = { envelopes: { batch: [...this.batch] } }
+    this.onRead?.()
+    return answer
   }
-  async meta(): Promise<unknown> {
-    return { meta: {} }
+  async meta(sourceIds?: readonly string[]): Promise<unknown> {
+    return {
+      meta: Object.fromEntries(
+        Object.entries(this.sources).filter(([name]) => sourceIds === undefined || sourceIds.includes(name)),
+      ),
+    }
   }
   async metrics(sourceId: string): Promise<readonly InstanceUsage[]> {
     return this.usage.get(sourceId) ?? []

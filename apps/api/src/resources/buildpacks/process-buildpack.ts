@@ -1,6 +1,4 @@
 import { createWriteStream } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
@@ -14,6 +12,7 @@ import { recordAudit } from '../../http/audit.js'
 import type { Context } from '../../http/context.js'
 import type { RunningJob } from '../../jobs/jobs.js'
 import { toCfError } from '../../uploads/archive-errors.js'
+import { withWorkFolder } from '../../uploads/work-folders.js'
 import { lockPositions } from './positions.js'
 import { requireFreeStack } from './require-free-name.js'
 
@@ -90,9 +89,8 @@ async function stackAfter(tx: Transaction, present: string | null, named: string
 }
 
 /** The stack that manifest.yml names, if there is one. Every entry is checked on the way. */
-async function readStack({ blobstore }: Context, key: string): Promise<string | undefined> {
-  const folder = await mkdtemp(join(tmpdir(), 'bloomery-buildpack-'))
-  try {
+const readStack = ({ blobstore, settings }: Context, key: string): Promise<string | undefined> =>
+  withWorkFolder(settings, async (folder) => {
     const archive = join(folder, 'buildpack.zip')
     await pipeline((await blobstore.get(key)).body, createWriteStream(archive))
     let manifest: string | undefined
@@ -101,10 +99,7 @@ async function readStack({ blobstore }: Context, key: string): Promise<string | 
         manifest = await text(await open())
     })
     return manifest === undefined ? undefined : stackIn(manifest)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-}
+  })
 
 function stackIn(manifest: string): string | undefined {
   try {

@@ -157,7 +157,7 @@ export function buildpackRoutes(app: FastifyInstance, context: Context): void {
   app.post<ByGuid>(`${PATH}/upload`, { config: { permission: 'admin' } }, async (request, reply) => {
     const buildpack = await find(request.params.guid)
     if (buildpack.locked) throw unprocessable('Buildpack is locked')
-    return receiveUpload(request, { maxBytes: context.settings.maxPackageBytes, what: 'buildpack' }, async (upload) => {
+    return receiveUpload(request, context.settings, 'buildpack', async (upload) => {
       const { path, filename } = await requireZip(upload)
       const key = randomUUID()
       await blobstore.putFile(uploadKey(key), path).catch((error: unknown) => {

@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto'
+import { CfError } from '@bloomery/contracts'
 import type { ManifestService } from '@bloomery/domain'
 import type { Transaction } from '@bloomery/database'
-import { recordAudit } from '../../http/audit.js'
 import { unprocessable } from '../../http/errors.js'
 import type { JobActor } from '../../jobs/jobs.js'
 import type { AppInSpace } from '../apps/find-app.js'
+import { createAppBinding } from '../service-credential-bindings/create-binding.js'
 
 /** Binds the services that a manifest names and the app has not yet. What runs sees them after its next start. */
 export async function applyServices(
@@ -24,29 +24,15 @@ export async function applyServices(
       throw unprocessable(`For service '${wish.name}': only user-provided service instances can be bound by this platform`)
     if (wish.parameters && Object.keys(wish.parameters).length > 0)
       throw unprocessable(`For service '${wish.name}': Binding parameters are not supported for user-provided service instances`)
-    const taken =
-      wish.bindingName !== undefined &&
-      (await tx.credentialBinding.count({ where: { appGuid: app.guid, name: wish.bindingName } })) > 0
-    if (taken)
-      throw unprocessable(
-        `For service '${wish.name}': The binding name is invalid. App binding names must be unique. The app already has a binding with name '${wish.bindingName ?? ''}'.`,
-      )
-    const guid = randomUUID()
-    await tx.credentialBinding.create({
-      data: { guid, type: 'app', name: wish.bindingName ?? null, serviceInstanceGuid: instance.guid, appGuid: app.guid },
-    })
-    await recordAudit(tx, actor, {
-      type: 'audit.service_binding.create',
-      target: { type: 'service_binding', guid, name: wish.bindingName ?? '' },
-      spaceGuid: app.spaceGuid,
-      organizationGuid: app.space.organizationGuid,
-      data: {
-        manifest_triggered: true,
-        request: {
-          type: 'app',
-          relationships: { app: { data: { guid: app.guid } }, service_instance: { data: { guid: instance.guid } } },
-        },
-      },
-    })
+    try {
+      await createAppBinding(tx, actor, {
+        appGuid: app.guid,
+        serviceInstanceGuid: instance.guid,
+        name: wish.bindingName,
+        byManifest: true,
+      })
+    } catch (error) {
+      throw error instanceof CfError ? unprocessable(`For service '${wish.name}': ${error.message}`) : error
+    }
   }
 }

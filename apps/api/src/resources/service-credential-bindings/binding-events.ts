@@ -9,6 +9,7 @@ export const recordBindingEvent = (
   binding: Pick<CredentialBinding, 'guid' | 'name' | 'type' | 'appGuid' | 'serviceInstanceGuid'>,
   space: { readonly guid: string; readonly organizationGuid: string },
   act: 'create' | 'update' | 'delete',
+  byManifest?: true,
 ): Promise<void> => {
   const type = binding.type === 'key' ? 'service_key' : 'service_binding'
   return recordAudit(tx, actor, {
@@ -17,6 +18,7 @@ export const recordBindingEvent = (
     spaceGuid: space.guid,
     organizationGuid: space.organizationGuid,
     data: {
+      ...(byManifest ? { manifest_triggered: true } : {}),
       request: {
         type: binding.type,
         ...(binding.name === null ? {} : { name: binding.name }),

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import type { CredentialBinding, Transaction } from '@bloomery/database'
-import type { Context } from '../../http/context.js'
 import { unprocessable } from '../../http/errors.js'
 import { applyMetadata, type MetadataInput } from '../../http/metadata.js'
 import type { JobActor } from '../../jobs/jobs.js'
@@ -16,18 +15,15 @@ export interface NewAppBinding {
   /** `multiple` allows further bindings of the same app to the same instance; the newest counts. */
   readonly strategy?: 'single' | 'multiple' | undefined
   readonly metadata?: MetadataInput | undefined
+  /** Asked for by a manifest; the audit event tells. */
+  readonly byManifest?: true
 }
 
 /**
  * Binds an app to a user-provided instance; manifests bind with it too. The app sees it from its next start on. Credentials stay with
  * the instance, so that changing them there reaches every bound app.
  */
-export async function createAppBinding(
-  tx: Transaction,
-  { now }: Pick<Context, 'now'>,
-  actor: JobActor,
-  wanted: NewAppBinding,
-): Promise<CredentialBinding> {
+export async function createAppBinding(tx: Transaction, actor: JobActor, wanted: NewAppBinding): Promise<CredentialBinding> {
   // In this order everywhere: two binds at once may not both find that there is none yet.
   const app = await lockApp(tx, wanted.appGuid)
   const instance = await lockServiceInstance(tx, wanted.serviceInstanceGuid)
@@ -51,10 +47,10 @@ export async function createAppBinding(
       serviceInstanceGuid: instance.guid,
       appGuid: app.guid,
       syslogDrainUrl: null,
-      lastOperation: { ...succeeded('create', now()) },
+      lastOperation: { ...succeeded('create', new Date()) },
       ...applyMetadata(undefined, wanted.metadata),
     },
   })
-  await recordBindingEvent(tx, actor, binding, app.space, 'create')
+  await recordBindingEvent(tx, actor, binding, app.space, 'create', wanted.byManifest)
   return binding
 }

@@ -86,7 +86,7 @@ export function serviceCredentialBindingRoutes(app: FastifyInstance, context: Co
       throw unprocessable('Name can only contain letters, digits, underscores and hyphens')
     if (input.parameters != null) throw unprocessable('Binding parameters are not supported for user-provided service instances')
     const binding = await db.$transaction((tx) =>
-      createAppBinding(tx, context, actorOf(request), {
+      createAppBinding(tx, actorOf(request), {
         appGuid,
         serviceInstanceGuid: instance.guid,
         name: input.name,
