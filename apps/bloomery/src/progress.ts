@@ -11,20 +11,22 @@ export async function runSteps(groups: readonly (readonly Step[])[], drawn: bool
     return
   }
   const { Listr } = await import('listr2')
-  const tasks = groups.map((group) => ({
-    title: group.map(({ title }) => title).join(', '),
-    task: (_context: unknown, outer: { newListr: (tasks: unknown[], options: object) => unknown }) =>
-      outer.newListr(
-        group.map((step) => ({
-          title: step.title,
-          task: (_inner: unknown, task: { output: string }) =>
-            step.run((line) => {
-              task.output = line
-            }),
-        })),
-        { concurrent: true, exitOnError: true },
-      ),
-  }))
+  const asTask = (step: Step) => ({
+    title: step.title,
+    task: (_context: unknown, task: { output: string }) =>
+      step.run((line) => {
+        task.output = line
+      }),
+  })
+  const tasks = groups.map((group) => {
+    const [only] = group
+    if (only && group.length === 1) return asTask(only)
+    return {
+      title: group.map(({ title }) => title).join(', '),
+      task: (_context: unknown, outer: { newListr: (tasks: unknown[], options: object) => unknown }) =>
+        outer.newListr(group.map(asTask), { concurrent: true, exitOnError: true }),
+    }
+  })
   await new Listr(tasks as never, { rendererOptions: { collapseSubtasks: true } }).run()
 }
 

@@ -21,6 +21,19 @@ export function healthz(port: number, host: string): Promise<{ status: number; b
   })
 }
 
+/** What is not there yet, by the answer of /healthz. */
+export function waitingFor(status: number, body: string): string {
+  if (status === 0) return 'waiting for the router'
+  try {
+    const { checks } = JSON.parse(body) as { checks?: Readonly<Record<string, boolean>> }
+    const missing = Object.entries(checks ?? {}).flatMap(([name, there]) => (there ? [] : [name]))
+    if (missing.length > 0) return `waiting for ${missing.join(', ')}`
+  } catch {
+    // not the API's own answer
+  }
+  return 'waiting for the API'
+}
+
 /** Waits until a push would work. Gives up when a role says that it cannot run as configured, or after `timeoutMs`. */
 export async function untilReady(options: {
   readonly port: number
@@ -39,12 +52,12 @@ export async function untilReady(options: {
     }
     const { status, body } = await healthz(options.port, options.host)
     if (status === 200) return
-    last = body.slice(0, 300)
-    if (last) options.say(`not yet: ${last.replaceAll(/\s+/g, ' ')}`)
+    last = waitingFor(status, body)
+    options.say(last)
   }
   throw new LaunchError(
     [
-      `The platform was not ready within ${options.timeoutMs / 1000} s${last ? ` (${last})` : ''}.`,
+      `The platform was not ready within ${options.timeoutMs / 1000} s${last ? `: ${last}` : ''}.`,
       ...options.roles.map((role) => `The end of ${role.logFile}:\n${messages(role.lastWords(5))}`),
     ].join('\n'),
   )

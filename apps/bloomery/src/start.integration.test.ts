@@ -9,6 +9,7 @@ import { explain } from './launch-error.js'
 import { prepareHome } from './home.js'
 import { LogTurnover } from './log-turnover.js'
 import { internalPorts, requirePublicPorts } from './ports.js'
+import { waitingFor } from './readiness.js'
 import { readSettings } from './settings.js'
 import { becomeTheLauncher, resignAsLauncher } from './single-launcher.js'
 
@@ -104,4 +105,12 @@ describe('the launcher', () => {
     writeFileSync(old, start.replace('process.versions.node.split', "'18.2.0'.split"))
     expect(() => execFileSync(process.execPath, [old], { stdio: 'pipe' })).toThrow(/needs Node.js 20.19/)
   })
+})
+
+describe('while it starts', () => {
+  it.each([
+    [0, 'connect ECONNREFUSED', 'waiting for the router'],
+    [503, '{"errors":[{"code":10015}]}', 'waiting for the API'],
+    [503, '{"ready":false,"checks":{"database":true,"stager":false,"cells":false}}', 'waiting for stager, cells'],
+  ])('an answer of %i %s means: %s', (status, body, words) => expect(waitingFor(status, body)).toBe(words))
 })
