@@ -130,8 +130,9 @@ class Builder:
             complain("No start command specified by buildpack or via Procfile.")
             complain("App will not start unless a command is provided at runtime.")
         self.close_droplet(processes)
-        packed = droplet.pack(self.contents, self.stage / "droplet.tar.gz", self.cache / ".members", self.plan.get("members", []))
-        self.write_result(processes, sidecars, packed)
+        packed, shared = droplet.pack(self.contents, self.stage / "droplet.tar.gz", self.cache / ".members", self.tmp)
+        layers = droplet.detach(self.contents, shared, self.tmp / "made")
+        self.write_result(processes, sidecars, {**packed, "layers": layers})
 
     def prepare(self):
         sources.unpack_zip(self.tmp / "package.zip", self.app)

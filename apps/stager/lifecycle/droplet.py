@@ -1,8 +1,10 @@
 """Packs the droplet: one tar archive, gzipped in several members that follow one another.
 
 Each large folder (a runtime, installed packages, the app) becomes a gzip member of its own, kept in the app's cache under the
-checksum of all that it holds. A push that changes a few files compresses those and copies the rest. Any gzip reader takes the
-members for one stream. Names are sorted, owner is vcap, so the same content gives the same bytes.
+checksum of all that it holds, or under a key where somebody knows what it depends on. A push that changes a few files compresses
+those and copies the rest. Any gzip reader takes the members for one stream. Names are sorted and the owner is vcap.
+
+Folders that droplets share (runtimes, packages as they were installed before) are links to where the platform has mounted them.
 """
 import hashlib
 import json
@@ -34,36 +36,67 @@ class Entry:
         self.path, self.name, self.info = path, name, info
 
 
-def pack(contents, output, member_folder, known_folders=()):
-    """Writes the archive and returns {sha256, size}. `known_folders`: further folders with members, read only."""
+class Folder:
+    """A folder that is shared between droplets: unchanged from push to push, and beneath the rest of the droplet on a cell."""
+
+    __slots__ = ("path", "name", "kind", "source", "key")
+
+    def __init__(self, path, name, kind, source, key):
+        # kind: "runtimes" or "layers" (mounted; `source` is the folder's name there), or "made" (new in this staging)
+        self.path, self.name, self.kind, self.source, self.key = path, name, kind, source, key
+
+
+def pack(contents, output, member_folder, mounts):
+    """Writes the archive and returns {sha256, size} and the shared folders in it. `mounts`: the folder that holds runtimes/ and layers/."""
     member_folder.mkdir(parents=True, exist_ok=True)
-    digest, size, used, index = hashlib.sha256(), 0, {INDEX}, {}
+    digest, size, used, index, shared = hashlib.sha256(), 0, {INDEX}, {}, []
     with open(output, "wb") as sink:
-        parts = list(split(contents))
-        for number, entries in enumerate(parts):
-            last = number == len(parts) - 1
-            member = find_or_make(entries, member_folder, known_folders, last, used)
+        parts = list(split(contents, mounts))
+        for number, part in enumerate(parts):
+            if isinstance(part, Folder):
+                shared.append(part)
+                member = member_of(part, member_folder, mounts, used)
+                if part.key:
+                    index[part.name] = {"file": member.name, "key": part.key}
+            else:
+                member = find_or_make(part, member_folder, number == len(parts) - 1, used)
             try:
                 with open(member, "rb") as source:
                     while chunk := source.read(CHUNK):
                         sink.write(chunk)
                         digest.update(chunk)
                         size += len(chunk)
-                index[entries[0].name] = {"file": member.name, "key": marker_of(entries[0])}
             finally:
                 if member.name.startswith("once-"):
                     member.unlink()
     partial = member_folder / (INDEX + ".new")
-    partial.write_text(json.dumps({name: entry for name, entry in index.items() if entry["key"]}))
+    partial.write_text(json.dumps(index))
     partial.rename(member_folder / INDEX)
     for left in member_folder.iterdir():
         if left.name not in used:
             left.unlink()
-    return {"sha256": digest.hexdigest(), "size": size}
+    return {"sha256": digest.hexdigest(), "size": size}, shared
 
 
-def split(contents):
-    """Lists of entries, in the archive's order. The last one is small and closes the archive."""
+def detach(contents, shared, made):
+    """Takes the shared folders out of the packed tree; on a cell each is a layer beneath it. New ones go below `made`."""
+    layers = []
+    for folder in shared:
+        at = contents / folder.name
+        if folder.kind == "made":
+            source = str(len(layers))
+            target = made / source / folder.name
+            target.parent.mkdir(parents=True)
+            os.rename(at, target)
+        else:
+            source = folder.source
+            at.unlink()
+        layers.append({"kind": folder.kind, "source": source, "name": folder.name, **({"key": folder.key} if folder.key else {})})
+    return layers
+
+
+def split(contents, mounts):
+    """Lists of entries and shared folders, in the archive's order. The last list is small and closes the archive."""
     rest = [entry_of(contents, "./")]
     names = sorted(os.listdir(contents), key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     for name in names:
@@ -71,21 +104,28 @@ def split(contents):
         if name == "deps":
             rest.append(entry_of(folder, "./deps"))
             for index in sorted(os.listdir(folder)):
-                yield from parts_of(folder / index, f"./deps/{index}", rest)
+                yield from parts_of(folder / index, f"./deps/{index}", rest, mounts)
         elif name == "app":
-            yield from parts_of(folder, "./app", rest)
+            yield from parts_of(folder, "./app", rest, mounts)
         else:
             rest.extend(tree(folder, f"./{name}"))
     yield rest
 
 
-def parts_of(folder, name, rest):
-    """Each sub-folder that is large stands alone; all else of the folder is one part."""
+def parts_of(folder, name, rest, mounts):
+    """Each sub-folder that is shared or large stands alone; all else of the folder is one part."""
     if not folder.is_dir() or folder.is_symlink():
         rest.extend(tree(folder, name))
         return
     own = [entry_of(folder, name)]
     for child in sorted(os.listdir(folder)):
+        shared = shared_folder(folder / child, f"{name}/{child}", mounts)
+        if shared:
+            own.append(Entry(shared.path, shared.name, os.stat(shared.path)))
+            yield own
+            yield shared
+            own = []
+            continue
         entries = tree(folder / child, f"{name}/{child}")
         if len(entries) > 1 and weight(entries) >= MEMBER_BYTES:
             # The folder itself must come before what lies in it.
@@ -99,9 +139,41 @@ def parts_of(folder, name, rest):
         yield own
 
 
-def marker_of(entry):
+def shared_folder(path, name, mounts):
+    """A link to what the platform has mounted, or a folder that a buildpack has marked."""
+    if path.is_symlink():
+        target = Path(os.readlink(path))
+        for kind in ("runtimes", "layers"):
+            root = mounts / kind
+            if target.is_relative_to(root) and target.is_dir():
+                return Folder(str(target), name, kind, target.relative_to(root).parts[0], marker_in(target))
+        return None
+    key = marker_in(path)
+    return Folder(str(path), name, "made", None, key) if key and path.is_dir() else None
+
+
+def member_of(folder, member_folder, mounts, used):
+    """The key says what the folder holds, so that its files need not be read to know it."""
+    plain = folder.name[2:].replace("/", "_")
+    if folder.kind == "runtimes":
+        name = f"{folder.source}@{plain}.gz"
+        known = mounts / "runtimes" / ".members" / name
+        if known.is_file():
+            return known
+    else:
+        name = hashlib.sha256(f"{folder.name}\0{folder.key}".encode()).hexdigest() + ".gz"
+    found = member_folder / name
+    used.add(name)
+    if folder.kind == "made" or not found.is_file():
+        partial = member_folder / (name + ".new")
+        compress_folder(folder, partial)
+        partial.rename(found)
+    return found
+
+
+def marker_in(folder):
     try:
-        with open(os.path.join(entry.path, MARKER), encoding="utf-8") as source:
+        with open(os.path.join(folder, MARKER), encoding="utf-8") as source:
             return source.read()
     except OSError:
         return None
@@ -127,15 +199,12 @@ def tree(path, name):
     return [each for each in entries if stat.S_IFMT(each.info.st_mode) in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)]
 
 
-def find_or_make(entries, folder, known_folders, last, used):
+def find_or_make(entries, folder, last, used):
     if last or weight(entries) < MEMBER_BYTES:
         made = folder / "once-part.gz"
         compress(entries, made, END_OF_ARCHIVE if last else b"")
         return made
     name = fingerprint(entries) + ".gz"
-    for known in known_folders:
-        if (Path(known) / name).is_file():
-            return Path(known) / name
     found = folder / name
     if not found.is_file():
         partial = folder / (name + ".new")
@@ -170,13 +239,38 @@ def content_digest(entry):
 
 
 def compress(entries, output, closing):
+    def write(sink):
+        for entry in entries:
+            write_entry(entry, sink)
+        sink.write(closing)
+
+    gzip_into(output, write)
+
+
+def compress_folder(folder, output):
+    """By tar, which is quicker at thousands of files than we are; without the blocks that end an archive, for this is a piece of one."""
+    line = ["tar", "-c", "-b", "1", "--format=gnu", "--sort=name", "--hard-dereference", "--warning=no-file-ignored"]
+    line += [f"--owner=vcap:{VCAP}", f"--group=vcap:{VCAP}", f"--transform=flags=rSH;s,^\\.,{folder.name},", "-C", folder.path, "."]
+
+    def write(sink):
+        tar = subprocess.Popen(line, stdout=subprocess.PIPE)
+        held = b""
+        while chunk := tar.stdout.read(CHUNK):
+            held += chunk
+            sink.write(held[: -len(END_OF_ARCHIVE)])
+            held = held[-len(END_OF_ARCHIVE) :]
+        if tar.wait() != 0 or held != END_OF_ARCHIVE:
+            raise OSError(5, f"tar ended with status {tar.returncode}")
+
+    gzip_into(output, write)
+
+
+def gzip_into(output, write):
     tool = ["pigz", "-1", "-n", "-c"] if shutil.which("pigz") else ["gzip", "-1", "-n", "-c"]
     with open(output, "wb") as sink:
         process = subprocess.Popen(tool, stdin=subprocess.PIPE, stdout=sink)
         try:
-            for entry in entries:
-                write_entry(entry, process.stdin)
-            process.stdin.write(closing)
+            write(process.stdin)
         finally:
             process.stdin.close()
             status = process.wait()

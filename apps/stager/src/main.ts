@@ -59,7 +59,7 @@ export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Pr
     blobstore,
     keyring,
     buildpacks: new BuildpackStore(join(config.folder, 'buildpacks'), config.buildpacksFolder, blobstore),
-    runtimes: new RuntimeStore(runtimesFolder, new NpmPackages(join(config.folder, 'versions')), process.arch),
+    runtimes: new RuntimeStore(runtimesFolder, new NpmPackages(join(config.folder, 'versions')), process.arch, logger),
     caches: new AppCaches(join(config.folder, 'caches'), blobstore),
     clientSettings: () => (settings ??= readClientSettings(config.proxies, logger)),
     nodeId: config.nodeId,

@@ -86,6 +86,7 @@ export class Stager {
     for (const waiter of this.#waiters.splice(0)) waiter()
     for (const { abort } of this.#running.values()) abort.abort(new Ended('stopping'))
     await Promise.allSettled([...[...this.#running.values()].map(({ done }) => done), ...this.#loops])
+    await this.parts.runtimes.settled()
   }
 
   async #work(guid: string, abort: AbortController): Promise<void> {
@@ -204,7 +205,9 @@ export class Stager {
 
   /** What an earlier process of this node left behind goes first; until the engine answers, no build is taken. */
   async #prepare(): Promise<void> {
-    const { builds, engine, logger, nodeId, workFolder, runtimes } = this.parts
+    const { builds, engine, logger, nodeId, workFolder, runtimes, clientSettings } = this.parts
+    // Asking the package managers takes a second, which the first build need not wait for.
+    void clientSettings().catch((error: unknown) => logger.warn({ err: error }, 'client settings could not be read'))
     for (let pause = 200; !this.#stop.signal.aborted; pause = Math.min(pause * 2, 5_000)) {
       try {
         await engine.prepare()

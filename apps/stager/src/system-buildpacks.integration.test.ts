@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
-import { type Bench, examplePath, type Files, IMAGE, makeBench } from './testing.fixture.js'
+import { type Bench, examplePath, type Files, IMAGE, makeBench, serving } from './testing.fixture.js'
 
 const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 'binary_buildpack']
 
@@ -31,31 +31,6 @@ const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 
     return { ...done, droplet: await bench.droplet(done.row.droplet_guid) }
   }
 
-  /** Runs a shell in the stack image upon the unpacked droplet, as an instance's container would have it. */
-  const inDroplet = (sha256: string, script: string): string =>
-    execFileSync(
-      'docker',
-      [
-        'run',
-        '--rm',
-        '--network',
-        'none',
-        '-u',
-        '2000:2000',
-        '-e',
-        'PORT=8080',
-        '-e',
-        'HOME=/home/vcap/app',
-        '-e',
-        'DEPS_DIR=/home/vcap/deps',
-      ]
-        .concat(['-e', 'MEMORY_LIMIT=256m', '-v', `${join(bench.droplets, sha256)}:/home/vcap`, '-w', '/home/vcap/app', IMAGE])
-        .concat(['bash', '-c', `for f in ../profile.d/*; do . $f; done; ${script}`]),
-      { encoding: 'utf8', timeout: 60_000 },
-    )
-  const serving = (command: string, then: string): string =>
-    `(${command}) >/home/vcap/logs/out 2>&1 & for i in $(seq 100); do curl -s -o /dev/null localhost:8080 && break; sleep 0.1; done; ${then}; kill %1`
-
   it('stages the Express example, and a second time without installing', async () => {
     const first = await staged({ files: examplePath('express-app') })
     expect(first.droplet.process_types).toEqual({ web: 'npm start' })
@@ -64,9 +39,9 @@ const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 
     ])
     expect(first.log).toMatch(/Installing node 22\.\d+\.\d+/)
     expect(first.log).toContain('Uploading droplet, build artifacts cache...')
-    const answer = inDroplet(
+    const answer = await bench.inDroplet(
       first.droplet.sha256,
-      serving('npm start', 'curl -s localhost:8080/health; echo; npm --version; node --version'),
+      serving('npm start', 'curl -s localhost:$PORT/health; echo; npm --version; node --version'),
     )
     expect(answer).toMatch(/"status":"ok"/)
     expect(answer).toMatch(/^10\.\d+\.\d+$/m)
@@ -108,21 +83,21 @@ const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 
     const first = await staged({ files: examplePath('flask-app') })
     expect(first.droplet.process_types['web']).toMatch(/^gunicorn/)
     const command = first.droplet.process_types['web']!
-    expect(inDroplet(first.droplet.sha256, serving(command, 'curl -s localhost:8080/'))).toMatch(
+    expect(await bench.inDroplet(first.droplet.sha256, serving(command, 'curl -s localhost:$PORT/'))).toMatch(
       /^Hello from flask-app, instance 0, Python 3\.11/,
     )
     const second = await staged({ files: examplePath('flask-app'), app: first.app })
     expect(second.log).toContain('packages restored from the last droplet')
-    expect(inDroplet(second.droplet.sha256, serving(command, 'curl -s localhost:8080/'))).toMatch(/^Hello from/)
+    expect(await bench.inDroplet(second.droplet.sha256, serving(command, 'curl -s localhost:$PORT/'))).toMatch(/^Hello from/)
   }, 240_000)
 
   it('stages the static example and every key of a Staticfile', async () => {
     const plain = await staged({ files: examplePath('static-site') })
     const look = serving(
       plain.droplet.process_types['web']!,
-      'curl -si localhost:8080/; curl -s -o /dev/null -w "%{http_code}\\n" localhost:8080/Staticfile; curl -s localhost:8080/none',
+      'curl -si localhost:$PORT/; curl -s -o /dev/null -w "%{http_code}\\n" localhost:$PORT/Staticfile; curl -s localhost:$PORT/none',
     )
-    const answer = inDroplet(plain.droplet.sha256, look)
+    const answer = await bench.inDroplet(plain.droplet.sha256, look)
     expect(answer).toContain('A static site')
     expect(answer).not.toMatch(/nginx\//)
     expect(answer).toContain('404')
@@ -146,11 +121,11 @@ const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 
     }
     const rich = await staged({ files: keys })
     const https = `curl -si -H 'X-Forwarded-Proto: https' -u bob:bob`
-    const seen = inDroplet(
+    const seen = await bench.inDroplet(
       rich.droplet.sha256,
       serving(
         rich.droplet.process_types['web']!,
-        `curl -si localhost:8080/a?b=1; ${https} localhost:8080/deep/link; ${https} localhost:8080/.hidden`,
+        `curl -si localhost:$PORT/a?b=1; ${https} localhost:$PORT/deep/link; ${https} localhost:$PORT/.hidden`,
       ),
     )
     expect(seen).toMatch(/301 Moved[\s\S]*Location: https:\/\/localhost\/a\?b=1/)
@@ -175,7 +150,9 @@ const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 
       expect(unnamed.row.error).toBe('NoAppDetectedError - An app was not successfully detected by any available buildpack')
       const { droplet } = await staged({ files: folder, buildpacks: ['binary_buildpack'] })
       expect(droplet.process_types).toEqual({ web: './server' })
-      expect(inDroplet(droplet.sha256, serving('./server', 'curl -s localhost:8080/'))).toContain('Hello from a compiled program')
+      expect(await bench.inDroplet(droplet.sha256, serving('./server', 'curl -s localhost:$PORT/'))).toContain(
+        'Hello from a compiled program',
+      )
     } finally {
       await rm(folder, { recursive: true, force: true })
     }

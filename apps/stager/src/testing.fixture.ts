@@ -1,15 +1,16 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { lstat, mkdtemp, readdir, readlink, rm } from 'node:fs/promises'
+import { chmod, lstat, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Blobstore, openBlobstore } from '@bloomery/blobstore'
-import { DockerEngine } from '@bloomery/containers'
+import { type ContainerEngine, DockerEngine, ProcessEngine } from '@bloomery/containers'
 import type { Envelope, Nudge } from '@bloomery/contracts'
 import { execute, type Pool, rows, sql } from '@bloomery/database/sql'
 import type { LogSender } from '@bloomery/feeds'
 import { Keyring } from '@bloomery/secrets'
 import { silentLogger } from '@bloomery/telemetry'
+import { build as bundle } from 'esbuild'
 import yazl from 'yazl'
 import { BuildpackStore } from './buildpacks/buildpack-store.js'
 import { Builds } from './builds/builds.js'
@@ -24,6 +25,20 @@ const repository = fileURLToPath(new URL('../../..', import.meta.url))
 export const examplePath = (name: string): string => join(repository, 'examples', name)
 /** Runtimes are large; all test files share what one has downloaded. */
 const RUNTIMES = join(tmpdir(), 'bloomery-test-runtimes')
+
+const RUNTIME = {
+  HOME: '/home/vcap/app',
+  DEPS_DIR: '/home/vcap/deps',
+  TMPDIR: '/home/vcap/tmp',
+  LANG: 'en_US.UTF-8',
+  PATH: '/usr/local/bin:/usr/bin:/bin',
+  MEMORY_LIMIT: '256m',
+  VCAP_APPLICATION: '{}',
+}
+
+/** Starts a command, waits until its port answers, runs `then`, and ends it. */
+export const serving = (command: string, then: string): string =>
+  `(${command}) >/home/vcap/logs/out 2>&1 & for i in $(seq 200); do curl -s -o /dev/null localhost:$PORT && break; sleep 0.1; done; ${then}; kill %1`
 
 /** Keeps what is sent, for tests to read. */
 export class KeptLogs implements LogSender {
@@ -72,7 +87,7 @@ async function addFolder(zip: yazl.ZipFile, folder: string, below: string): Prom
 export interface Bench {
   readonly home: string
   readonly blobstore: Blobstore
-  readonly engine: DockerEngine
+  readonly engine: ContainerEngine
   readonly logs: KeptLogs
   readonly nudges: Nudge[]
   readonly keyring: Keyring
@@ -90,6 +105,10 @@ export interface Bench {
   addBuildpack(name: string, files: Files, options?: { position?: number; enabled?: boolean }): Promise<void>
   build(guid: string): Promise<BuildRow | undefined>
   droplet(guid: string | null): Promise<DropletRow>
+  /** The folders that a cell lays over one another, the topmost first. */
+  foldersOf(sha256: string): Promise<string[]>
+  /** Runs a shell script in a container of the droplet, with the environment that a cell gives, and answers what it printed. */
+  inDroplet(sha256: string, script: string): Promise<string>
   close(): Promise<void>
 }
 export interface BuildRow {
@@ -107,24 +126,27 @@ export interface DropletRow {
 }
 
 /** A stager's surroundings on real parts: a database, an engine, a blob store on disk. `systemBuildpacks`: rows as the api seeds them. */
-export async function makeBench(pool: Pool, options: { systemBuildpacks?: readonly string[] } = {}): Promise<Bench> {
+export async function makeBench(
+  pool: Pool,
+  options: { systemBuildpacks?: readonly string[]; engine?: ContainerEngine['kind'] } = {},
+): Promise<Bench> {
   const home = await mkdtemp(join(tmpdir(), 'bloomery-stager-'))
   const key = randomBytes(32)
   const keyring = new Keyring('k1', new Map([['k1', key]]))
   const blobstore = await openBlobstore(`file:${home}/blobs`, { blobsUrl: 'https://127.0.0.1:1', signingKey: key })
-  const engine = new DockerEngine({
-    installationId: `test-${randomUUID()}`,
-    folder: join(home, 'containers'),
-    image: IMAGE,
-    disk: 'measured',
-    logger: silentLogger,
-  })
+  // Its processes run as another user, who must find the way to what is mounted.
+  await chmod(home, 0o755)
+  const engine = await makeEngine(options.engine ?? 'docker', home)
   await engine.prepare()
   const logs = new KeptLogs()
   const nudges: Nudge[] = []
   const space = await seed(pool, options.systemBuildpacks ?? [])
   const droplets = join(home, 'droplets')
   const stagers: Stager[] = []
+  const foldersOf = async (sha256: string): Promise<string[]> => {
+    const layers = JSON.parse(await readFile(join(droplets, `${sha256}.layers`), 'utf8')) as string[]
+    return [sha256, ...layers].map((name) => join(droplets, name))
+  }
   return {
     home,
     blobstore,
@@ -141,7 +163,12 @@ export async function makeBench(pool: Pool, options: { systemBuildpacks?: readon
         blobstore,
         keyring,
         buildpacks: new BuildpackStore(join(home, 'buildpacks'), join(repository, 'buildpacks'), blobstore),
-        runtimes: new RuntimeStore(RUNTIMES, new NpmPackages(join(RUNTIMES, '..', 'bloomery-test-versions')), process.arch),
+        runtimes: new RuntimeStore(
+          RUNTIMES,
+          new NpmPackages(join(RUNTIMES, '..', 'bloomery-test-versions')),
+          process.arch,
+          silentLogger,
+        ),
         caches: new AppCaches(join(home, 'caches'), blobstore),
         clientSettings: () => readClientSettings({}, silentLogger),
         nodeId,
@@ -200,6 +227,37 @@ export async function makeBench(pool: Pool, options: { systemBuildpacks?: readon
       if (!found) throw new Error('there is no such droplet')
       return found
     },
+    foldersOf,
+    inDroplet: async (sha256, script) => {
+      const name = `look-${randomUUID()}`
+      const reserved = await engine.reserveEndpoint([8080], [])
+      await engine.create({
+        name,
+        purpose: 'instance',
+        labels: {},
+        image: IMAGE,
+        command: ['bash', '-c', `cd "$HOME"; for f in ../profile.d/*; do . "$f"; done; ${script}`],
+        environment: { ...RUNTIME, PORT: String(reserved.ports[0]?.internal) },
+        workingDirectory: '/home/vcap',
+        mounts: [],
+        layers: [{ lower: await foldersOf(sha256), target: '/home/vcap' }],
+        memoryMb: 256,
+        diskMb: 256,
+        cpuWeight: 50,
+        pidsLimit: 256,
+        fileDescriptors: 4096,
+        endpoint: reserved,
+        logRateLimit: -1,
+      })
+      try {
+        await engine.start(name)
+        let text = ''
+        for await (const line of engine.output(name, { signal: AbortSignal.timeout(60_000) })) text += `${line.text}\n`
+        return text
+      } finally {
+        await engine.remove(name)
+      }
+    },
     close: async () => {
       await Promise.all(stagers.map((stager) => stager.close()))
       await engine.cleanUp({ everything: true, graceSeconds: 0 })
@@ -207,6 +265,28 @@ export async function makeBench(pool: Pool, options: { systemBuildpacks?: readon
       await rm(home, { recursive: true, force: true })
     },
   }
+}
+
+async function makeEngine(kind: ContainerEngine['kind'], home: string): Promise<ContainerEngine> {
+  const common = {
+    installationId: `test-${randomUUID()}`,
+    folder: join(home, 'containers'),
+    disk: 'measured',
+    logger: silentLogger,
+  } as const
+  if (kind === 'docker') return new DockerEngine({ ...common, image: IMAGE })
+  const supervisorEntry = join(home, 'supervisor.mjs')
+  await bundle({
+    entryPoints: [join(import.meta.dirname, 'process-supervisor.entry.ts')],
+    outfile: supervisorEntry,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    conditions: ['@bloomery/source'],
+    external: ['dockerode', 'cpu-features', 'ssh2'],
+    logLevel: 'error',
+  })
+  return new ProcessEngine({ ...common, supervisorEntry, allowUnconfined: false })
 }
 
 async function seed(pool: Pool, systemBuildpacks: readonly string[]): Promise<string> {

@@ -1,7 +1,6 @@
 """Installs Node.js, npm and the app's packages."""
 import hashlib
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -57,14 +56,9 @@ def install_node(staging, package):
         log.info(f"no version named in package.json (engines.node) or .nvmrc: using {wanted}")
     found = runtimes.obtain_or_fail(BUILDPACK, "node", wanted)
     log.step(f"Installing node {found['version']}")
-    source, target = Path(found["path"]), staging.own / "node"
-    (target / "bin").mkdir(parents=True, exist_ok=True)
-    shutil.copy2(source / "bin" / "node", target / "bin" / "node")
-    for notice in ("LICENSE",):
-        if (source / notice).is_file():
-            shutil.copy2(source / notice, target / notice)
-    shutil.copystat(source / "bin", target / "bin")
+    target = staging.provide(found, "node", package.leaves_runtime_alone())
     staging.link(target / "bin" / "node", "node")
+    source = Path(found["path"])
     return found["version"], source if (source / "include").is_dir() else None
 
 
@@ -83,8 +77,7 @@ def install_npm(staging, package, node_version):
         log.info(f"engines.npm in package.json: {wanted}")
     found = runtimes.obtain_or_fail(BUILDPACK, "npm", wanted or default_npm(node_version))
     log.step(f"Installing npm {found['version']}")
-    target = staging.own / "npm"
-    subprocess.run(["cp", "-a", "--no-preserve=ownership", found["path"], str(target)], check=True)
+    target = staging.provide(found, "npm", package.leaves_runtime_alone())
     staging.link(target / "bin" / "npm-cli.js", "npm")
     staging.link(target / "bin" / "npx-cli.js", "npx")
     return found["version"]
@@ -94,8 +87,7 @@ def install_yarn(staging, package):
     wanted = package.engine("yarn") or "1.x"
     found = runtimes.obtain_or_fail(BUILDPACK, "yarn", wanted)
     log.step(f"Installing yarn {found['version']}")
-    target = staging.own / "yarn"
-    subprocess.run(["cp", "-a", "--no-preserve=ownership", found["path"], str(target)], check=True)
+    target = staging.provide(found, "yarn", package.leaves_runtime_alone())
     staging.link(target / "bin" / "yarn.js", "yarn")
     staging.link(target / "bin" / "yarn.js", "yarnpkg")
 
@@ -125,7 +117,7 @@ def build_with_npm(staging, package, runtime, headers):
 def install_packages(staging, package, modules, runtime, headers):
     key = installation_key(staging, package, runtime) if package.is_reproducible() else None
     name = "./app/node_modules"
-    if key and members.restore(staging.cache, name, modules, key):
+    if key and members.restore(staging, name, modules, key):
         log.step("Dependencies are unchanged: node_modules restored from the last droplet")
         return
     locked = package.lock() is not None

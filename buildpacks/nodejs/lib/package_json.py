@@ -1,5 +1,6 @@
 """What package.json and its neighbours say about versions and builds."""
 import json
+import re
 
 from bloomery import log
 
@@ -7,6 +8,7 @@ DEFAULT_NODE = "22.x"
 # npm's own scripts of the app itself: with one of these an installation may depend on any file of the app.
 INSTALL_SCRIPTS = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare", "dependencies")
 BUILD_SCRIPTS = ("heroku-prebuild", "heroku-postbuild")
+GLOBAL_OPTION = re.compile(r"(^|\s)(-\w*g\w*|--global|--location=global)(\s|$)|corepack|npm link|yarn global")
 LOCK_FILES = ("npm-shrinkwrap.json", "package-lock.json", "yarn.lock")
 
 
@@ -50,6 +52,10 @@ class Package:
 
     def uses_yarn(self):
         return (self.folder / "yarn.lock").is_file()
+
+    def leaves_runtime_alone(self):
+        """Whether no script of the app installs programs beside Node itself (npm install -g)."""
+        return not any(GLOBAL_OPTION.search(str(script)) for script in self.scripts.values())
 
     def has_dependencies(self):
         return any(self._map(key) for key in ("dependencies", "optionalDependencies", "devDependencies")) or "workspaces" in self.content

@@ -91,7 +91,7 @@ def install(staging, requirements, version):
         key = hashlib.sha256("\n".join(["1", version, platform.machine(), str(staging.index), *settings, text]).encode()).hexdigest()
     packages = staging.own / "lib"
     scripts = staging.own / "bin"
-    if key and members.restore(staging.cache, f"./deps/{staging.index}/lib", packages, key):
+    if key and members.restore(staging, f"./deps/{staging.index}/lib", packages, key):
         kept = packages / ".bloomery-scripts"
         for script in kept.iterdir() if kept.is_dir() else []:
             shutil.copy2(script, scripts / script.name)

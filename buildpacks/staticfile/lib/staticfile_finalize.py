@@ -14,7 +14,7 @@ set -e
 mkdir -p "$HOME/nginx/run"
 sed -e "s|@PORT@|$PORT|g" -e "s|@HOME@|$HOME|g" -e "s|{{port}}|$PORT|g" "$HOME/nginx/conf/nginx.conf" > "$HOME/nginx/run/nginx.conf"
 ln -sf "$HOME/nginx/conf/mime.types" "$HOME/nginx/run/mime.types"
-exec nginx -e stderr -p "$HOME/nginx" -c "$HOME/nginx/run/nginx.conf"
+PATH="$PATH:/usr/local/sbin:/usr/sbin" exec nginx -e stderr -p "$HOME/nginx" -c "$HOME/nginx/run/nginx.conf"
 """
 
 

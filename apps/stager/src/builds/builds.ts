@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { execute, type Pool, rows, sql, transaction } from '@bloomery/database/sql'
+import { recordFailed, recordStaged } from './build-events.js'
 import type { BuildFailure, BuildpackRecord, ClaimedBuild, StagedDroplet } from './build-record.js'
 
 /** A claim is renewed every few seconds; after this without a renewal the build is anyone's. */
@@ -98,6 +99,7 @@ export class Builds {
           sql`UPDATE droplets SET state = 'FAILED', error = ${error}, updated_at = clock_timestamp() WHERE guid = ${build.dropletGuid}`,
         )
       await this.#record(tx, build, failure.sentence, failure)
+      await recordFailed(tx, build, failure)
       return true
     })
   }
@@ -122,6 +124,7 @@ export class Builds {
               size_bytes = EXCLUDED.size_bytes, blob_key = EXCLUDED.blob_key, process_types = EXCLUDED.process_types,
               buildpacks = EXCLUDED.buildpacks, updated_at = EXCLUDED.updated_at`,
       )
+      await recordStaged(tx, build, droplet.guid)
       await this.#record(tx, build, 'staged', { sha256: droplet.sha256, buildpacks: droplet.buildpacks })
       return true
     })

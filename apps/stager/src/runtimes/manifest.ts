@@ -8,6 +8,8 @@ const Dependency = z.object({
   source: z.enum(['npm', 'stack-image']),
   /** One name, or one per architecture as Node calls it. */
   package: z.union([z.string(), z.record(z.string(), z.string())]).optional(),
+  /** What of it goes into droplets; all of it where nothing is said. */
+  droplet: z.array(z.string().regex(/^(?!\.\.)[\w.-]+(\/(?!\.\.)[\w.-]+)*$/)).optional(),
   aliases: z.record(z.string(), z.string()).default({}),
 })
 export type Dependency = z.infer<typeof Dependency>

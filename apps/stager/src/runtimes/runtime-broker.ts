@@ -59,13 +59,13 @@ async function answer(parts: BrokerParts, requests: string, name: string): Promi
 async function find(
   { store, manifestPath, log }: BrokerParts,
   path: string,
-): Promise<{ path: string; version: string } | { error: string }> {
+): Promise<{ path: string; droplet: string; version: string } | { error: string }> {
   try {
     const wanted = Request.parse(JSON.parse((await readUntrusted(path, 4096)) ?? ''))
     const dependency = (await readDependencies(manifestPath(wanted.buildpack))).find(({ name }) => name === wanted.dependency)
     if (dependency?.source !== 'npm') return { error: `the buildpack ${wanted.buildpack} offers no ${wanted.dependency}` }
-    const { folder, version } = await store.obtain(dependency, wanted.range)
-    return { path: `${RUNTIMES_MOUNT}/${folder}`, version }
+    const { folder, dropletFolder, version } = await store.obtain(dependency, wanted.range)
+    return { path: `${RUNTIMES_MOUNT}/${folder}`, droplet: `${RUNTIMES_MOUNT}/${dropletFolder}`, version }
   } catch (error) {
     log.warn({ err: error }, 'a runtime could not be provided')
     return { error: error instanceof Error ? error.message : String(error) }

@@ -26,12 +26,19 @@ export class AppCaches {
       ({ birthtime }) => birthtime,
       () => undefined,
     )
-    if (made && clearedAt && made < clearedAt) await rm(path, { recursive: true, force: true })
-    else if (made) return path
+    if (made && clearedAt && made < clearedAt) {
+      await rm(path, { recursive: true, force: true })
+      await rm(this.layersFile(appGuid, stack), { force: true })
+    } else if (made) return path
     await mkdir(join(this.folder, appGuid), { recursive: true })
     if (!clearedAt && this.#isShared) await this.#fetch(appGuid, stack, path)
     await makeWritableFolder(path)
     return path
+  }
+
+  /** Where it is noted which layers the app's last droplet has. */
+  layersFile(appGuid: string, stack: string): string {
+    return `${this.#path(appGuid, stack)}.layers.json`
   }
 
   /** Leaves a copy for other machines, where there may be any. */

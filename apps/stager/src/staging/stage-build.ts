@@ -16,8 +16,10 @@ import type { ClientSettings } from '../client-settings.js'
 import { answerRequests, RUNTIMES_MOUNT } from '../runtimes/runtime-broker.js'
 import type { RuntimeStore } from '../runtimes/runtime-store.js'
 import type { AppCaches } from './app-cache.js'
+import { readAppLayers, writeAppLayers } from './app-layers.js'
 import { stagingEnvironment } from './environment.js'
 import { failureOf, stagingError } from './failure.js'
+import { handOver } from './hand-over.js'
 import { removeContainers, runContainer } from './run-container.js'
 import type { StagingLog } from './staging-log.js'
 import { presentBuildpacks, readStagingResult } from './staging-result.js'
@@ -29,6 +31,8 @@ export const STAGER_LABEL = 'bloomery.stager'
 const CPU_WEIGHT = 50
 const PIDS = 2048
 const FILE_DESCRIPTORS = 16_384
+/** Where layers of the app's last droplet are mounted. */
+const LAYERS_MOUNT = '/tmp/layers'
 const INSTANCE_ADDRESS = '127.0.0.1'
 
 /** What a staging needs of its surroundings. */
@@ -108,23 +112,25 @@ async function stageIn(
   log.say(`${cell} creating container for instance ${build.guid}`)
   const chosen = chooseBuildpacks(build.buildpacks, await parts.builds.buildpacksFor(build.stack), build.stack)
   const prepared = await Promise.all(chosen.buildpacks.map((each) => prepareBuildpack(parts, each, log)))
-  const settings = await parts.clientSettings()
+  const [settings, clearedAt] = await Promise.all([parts.clientSettings(), parts.builds.cacheClearedAt()])
+  const cache = await parts.caches.open(build.appGuid, build.stack, clearedAt)
+  const droplets = parts.cellDroplets()
+  const layers = await readAppLayers(parts.caches.layersFile(build.appGuid, build.stack), droplets)
   const plan = {
     stack: build.stack,
     skipDetect: chosen.skipDetect,
     buildpacks: prepared.map(({ entry }) => entry),
+    layers: layers.map(({ name: folder, key, layer }) => ({ name: folder, key, path: join(LAYERS_MOUNT, layer, folder) })),
   }
   await workspace.make(plan, [
     'cache',
     'lifecycle',
     'runtimes',
+    ...layers.map(({ layer }) => `layers/${layer}`),
     ...prepared.flatMap(({ mount, point }) => (mount ? [point] : [])),
   ])
   signal.throwIfAborted()
-  const [packageMount, cache] = await Promise.all([
-    providePackage(parts, build, log, workspace),
-    parts.builds.cacheClearedAt().then((clearedAt) => parts.caches.open(build.appGuid, build.stack, clearedAt)),
-  ])
+  const packageMount = await providePackage(parts, build, log, workspace)
   const lifecycle = await parts.buildpacks.prepareFolder('lifecycle', parts.lifecycleFolder)
   const frozen =
     build.environmentEncrypted === null
@@ -144,6 +150,11 @@ async function stageIn(
       { source: cache, target: '/tmp/cache', readOnly: false },
       { source: lifecycle, target: '/tmp/lifecycle', readOnly: true },
       { source: parts.runtimes.folder, target: RUNTIMES_MOUNT, readOnly: true },
+      ...layers.map(({ layer }) => ({
+        source: join(droplets ?? '', layer),
+        target: join(LAYERS_MOUNT, layer),
+        readOnly: true,
+      })),
       ...prepared.flatMap(({ mount }) => mount ?? []),
       ...settings.mounts,
     ],
@@ -184,6 +195,20 @@ async function stageIn(
   if (Object.keys(result.process_types).length === 0 && !(await parts.builds.hasWebCommand(build.appGuid)))
     throw stagingError('Start command not specified', 'Add a Procfile, or name the command with cf push -c.')
   const droplet = await storeDroplet(parts, build, log, workspace, result.droplet)
+  if (droplets !== undefined) {
+    const handed = await handOver({
+      droplets,
+      sha256: droplet.sha256,
+      contents: workspace.contents,
+      made: workspace.made,
+      runtimes: parts.runtimes.folder,
+      mounted: layers.map(({ layer }) => layer),
+      layers: result.droplet.layers,
+    })
+    if (handed !== undefined) await writeAppLayers(parts.caches.layersFile(build.appGuid, build.stack), handed)
+  }
+  log.say('Uploading complete')
+  log.say(`Cell ${parts.nodeId} stopping instance ${build.guid}`)
   const names = new Map(
     chosen.buildpacks.flatMap((each) => (each.kind === 'kept' ? [[each.key, each.record.name] as const] : [])),
   )
@@ -251,10 +276,6 @@ async function storeDroplet(
   if (stored.sha256 !== announced.sha256)
     throw stagingError('the droplet is not what the builder made', 'Push again; if it stays so, the buildpack is at fault.')
   log.say(`Uploaded droplet (${shortBytes(stored.sizeBytes)})`)
-  const droplets = parts.cellDroplets()
-  if (droplets !== undefined) await workspace.handOver(droplets, stored.sha256)
-  log.say('Uploading complete')
-  log.say(`Cell ${parts.nodeId} stopping instance ${build.guid}`)
   return { guid, blobKey, sha256: stored.sha256, sizeBytes: stored.sizeBytes }
 }
 

@@ -5,6 +5,15 @@ import { readUntrusted } from './untrusted-file.js'
 const MAX_RESULT_BYTES = 4 * 1024 * 1024
 const text = z.string().max(100_000)
 
+/** A folder of the droplet that becomes a layer of its own: a runtime of the store, one of the last droplet's, or one that this staging has made. */
+const DropletLayer = z.object({
+  kind: z.enum(['runtimes', 'layers', 'made']),
+  source: z.string().regex(/^(?!\.)[\w.-]{1,200}$/),
+  name: z.string().regex(/^\.\/(deps\/\d{1,3}|app)\/(?!\.\.?$)[\w.-]{1,100}$/),
+  key: z.string().max(200).optional(),
+})
+export type DropletLayer = z.infer<typeof DropletLayer>
+
 /** What the builder writes. It ran among the app's own programs, so nothing in it is taken on trust. */
 const StagingResult = z.object({
   process_types: z.record(z.string().max(255), text),
@@ -18,7 +27,13 @@ const StagingResult = z.object({
       }),
     ),
   }),
-  droplet: z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/), size: z.number().int().nonnegative() }).optional(),
+  droplet: z
+    .object({
+      sha256: z.string().regex(/^[0-9a-f]{64}$/),
+      size: z.number().int().nonnegative(),
+      layers: z.array(DropletLayer).max(20),
+    })
+    .optional(),
 })
 export type StagingResult = z.infer<typeof StagingResult>
 

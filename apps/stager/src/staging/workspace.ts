@@ -1,10 +1,10 @@
-import { chmod, chown, lstat, mkdir, rename, rm, statfs, utimes, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import type { Mount } from '@bloomery/containers'
+import { VCAP } from './owned-files.js'
 
-const VCAP = 2000
 const run = promisify(execFile)
 const isRoot = (): boolean => process.getuid?.() === 0
 
@@ -19,9 +19,15 @@ const isRoot = (): boolean => process.getuid?.() === 0
 export class Workspace {
   readonly tmp: string
   readonly stage: string
+  /** What becomes the droplet. */
+  readonly contents: string
+  /** Folders that become layers of it. */
+  readonly made: string
   constructor(readonly folder: string) {
     this.tmp = join(folder, 'tmp')
     this.stage = join(this.tmp, 'stage')
+    this.contents = join(this.tmp, 'contents')
+    this.made = join(this.tmp, 'made')
   }
 
   async make(plan: unknown, mountPoints: readonly string[]): Promise<void> {
@@ -48,26 +54,6 @@ export class Workspace {
   async freeBytes(): Promise<number> {
     const { bavail, bsize } = await statfs(this.folder)
     return bavail * bsize
-  }
-
-  /**
-   * Gives the staged files to the cell on this machine as an unpacked droplet, by one rename. Only after the container has ended: nothing
-   * may change them any more. False where that cannot be, and the cell will unpack the archive.
-   */
-  async handOver(droplets: string, sha256: string): Promise<boolean> {
-    const contents = join(this.tmp, 'contents')
-    const target = join(droplets, sha256)
-    try {
-      if (!(await lstat(contents)).isDirectory()) return false
-      const now = new Date()
-      await mkdir(droplets, { recursive: true, mode: 0o755 })
-      await utimes(contents, now, now)
-      await rename(contents, target)
-      return true
-    } catch {
-      // Another file system, no right to it, or the same droplet is there already: all is well without.
-      return false
-    }
   }
 
   /** Files inside belong to vcap; without root some may be out of reach, and `asVcap` removes those. */

@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from . import log
@@ -50,6 +51,16 @@ class Staging:
         """A script that is sourced at each start of the app."""
         (self.own / "profile.d").mkdir(parents=True, exist_ok=True)
         (self.own / "profile.d" / name).write_text(script)
+
+    def provide(self, runtime, name, shared):
+        """Puts a runtime into the droplet. `shared`: by a link to the platform's own copy, which nothing in this staging may change."""
+        target = self.own / name
+        self.own.mkdir(parents=True, exist_ok=True)
+        if shared:
+            target.symlink_to(runtime["droplet"], target_is_directory=True)
+        else:
+            subprocess.run(["cp", "-a", "--no-preserve=ownership", runtime["droplet"], str(target)], check=True)
+        return target
 
     def link(self, target, name):
         """Puts a program on the path, by a link that stays right when the droplet is moved."""

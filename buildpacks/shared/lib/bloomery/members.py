@@ -1,12 +1,13 @@
 """Restores a folder as the app's last droplet had it.
 
-The platform keeps each large folder of a droplet compressed in the app's own cache. A buildpack marks a folder with a key of all that
-its content depends on; while the key is the same, the folder is taken from there.
+A buildpack marks a folder with a key of all that its content depends on. While the key is the same, the folder is taken as it was: by a
+link where the platform has the last droplet's folder mounted, else from the archive of it in the app's own cache.
 """
 import json
 import shutil
 import subprocess
-from pathlib import Path
+
+from . import runtimes
 
 MARKER = ".bloomery-key"
 
@@ -15,8 +16,26 @@ def mark(folder, key):
     (folder / MARKER).write_text(key)
 
 
-def restore(cache, archive_name, folder, key):
+def restore(staging, archive_name, folder, key):
     """`archive_name`: the folder's name in the droplet, e.g. ./app/node_modules. False where there is nothing that fits."""
+    return link(staging, archive_name, folder, key) or unpack_member(staging.cache, archive_name, folder, key)
+
+
+def link(staging, archive_name, folder, key):
+    """What is mounted cannot be written to, so this is for the buildpack that runs last."""
+    plan = runtimes.plan()
+    if plan.get("skipDetect") and int(staging.index) != len(plan["buildpacks"]) - 1:
+        return False
+    layer = next((each for each in plan.get("layers", []) if each["name"] == archive_name and each["key"] == key), None)
+    if not layer:
+        return False
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.symlink_to(layer["path"], target_is_directory=True)
+    return True
+
+
+def unpack_member(cache, archive_name, folder, key):
     members = cache.parent / ".members"
     try:
         entry = json.loads((members / "index.json").read_text()).get(archive_name, {})

@@ -18,8 +18,16 @@ class Unavailable(Exception):
     """No such version, or the source cannot be reached; the text is for the user."""
 
 
+def plan():
+    """What the platform has told the builder about this staging."""
+    try:
+        return json.loads((STAGE / "plan.json").read_text())
+    except FileNotFoundError:
+        return {}
+
+
 def obtain(buildpack, dependency, version_range):
-    """{"path", "version"} of the newest version in the range."""
+    """{"path", "droplet", "version"} of the newest version in the range; "droplet" holds only what an app needs at run time."""
     requests, answers = STAGE / "requests", STAGE / "answers"
     name = f"{os.getpid()}-{time.monotonic_ns()}.json"
     partial = requests / f".{name}"
