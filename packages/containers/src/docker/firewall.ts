@@ -57,12 +57,22 @@ export async function applyFirewall(names: Names, gateway: string, platform: Pub
     '',
   ].join('\n')
   await run('iptables-restore', ['-w', '5', '--noflush'], rules)
-  if (loopback) await writeFile(`/proc/sys/net/ipv4/conf/${bridge}/route_localnet`, '1')
+  if (loopback) await setKernel(`net/ipv4/conf/${bridge}/route_localnet`, '1')
   const userChain = (await works('iptables', ['-w', '5', '-S', 'DOCKER-USER'])) ? 'DOCKER-USER' : 'FORWARD'
   for (const jump of jumps(names, userChain)) {
     const [table, chain, ...rule] = jump
     const listed = await works('iptables', ['-w', '5', '-t', table, '-C', chain, ...rule])
     if (!listed) await run('iptables', ['-w', '5', '-t', table, '-I', chain, '1', ...rule])
+  }
+}
+
+/** For an agent that is in a container itself /proc/sys is read-only; docker-compose.yml mounts the machine's own at /host/proc. */
+async function setKernel(name: string, value: string): Promise<void> {
+  try {
+    await writeFile(`/proc/sys/${name}`, value)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EROFS') throw error
+    await writeFile(`/host/proc/sys/${name}`, value)
   }
 }
 
