@@ -1,14 +1,5 @@
-import {
-  ApiError,
-  ClientError,
-  findManifest,
-  mergeFlags,
-  openClient,
-  push,
-  readManifest,
-  type Organization,
-  type Space,
-} from '@bloomery/client'
+import { ApiError, ClientError, openClient, type Organization, type Space } from '@bloomery/client'
+import { findManifest, mergeFlags, push, readManifest } from '@bloomery/client/push'
 
 // A program of its own, so that the launcher need not carry the client in memory. Prints what it is doing, a line each.
 const required = (name: string): string => {

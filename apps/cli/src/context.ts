@@ -12,25 +12,36 @@ import {
 } from '@bloomery/client'
 import type { Terminal } from './terminal.js'
 
+interface Surroundings {
+  readonly cwd: string
+  readonly env: NodeJS.ProcessEnv
+  /** Ends what follows without end. */
+  readonly signal: AbortSignal
+}
+
 /** What every command works with. */
 export class Context {
   private opened: CloudClient | undefined
+  private saving: Promise<void> = Promise.resolve()
 
   private constructor(
     readonly terminal: Terminal,
-    readonly cwd: string,
-    readonly path: string,
+    readonly surroundings: Surroundings,
+    private readonly path: string,
     public config: StoredConfig,
   ) {}
 
-  static async open(terminal: Terminal, cwd: string, env: NodeJS.ProcessEnv): Promise<Context> {
-    const path = configPath(env['BLOOM_HOME'])
-    return new Context(terminal, cwd, path, await readConfig(path))
+  static async open(terminal: Terminal, surroundings: Surroundings): Promise<Context> {
+    const path = configPath(surroundings.env['BLOOM_HOME'])
+    return new Context(terminal, surroundings, path, await readConfig(path))
   }
 
-  async save(change: Partial<StoredConfig>): Promise<void> {
+  /** Changes what is named and leaves the rest as another bloom may have written it meanwhile. */
+  save(change: Partial<StoredConfig>): Promise<void> {
     this.config = { ...this.config, ...change }
-    await writeConfig(this.path, this.config)
+    const saved = this.saving.then(async () => writeConfig(this.path, { ...(await readConfig(this.path)), ...change }))
+    this.saving = saved.catch(() => undefined)
+    return saved
   }
 
   get endpoints(): Endpoints {
@@ -45,7 +56,12 @@ export class Context {
     const { tokens, skipSslValidation } = this.config
     if (!tokens) throw new ClientError('not-logged-in', 'Not logged in. Log in with: bloom login')
     const http = new Http({ skipSslValidation })
-    const session = new Session(http, endpoints, tokens, (renewed) => void this.save({ tokens: renewed }))
+    const session = new Session(http, endpoints, tokens, (renewed) => {
+      // The command goes on with the tokens in memory; only the next one has to renew them again.
+      this.save({ tokens: renewed }).catch((error: unknown) =>
+        this.terminal.warn(`The login could not be kept: ${String(error)}`),
+      )
+    })
     this.opened = new CloudClient(http, endpoints, session, (warning) => this.terminal.warn(warning))
     return this.opened
   }
@@ -66,7 +82,8 @@ export class Context {
   async app(name: string): Promise<App> {
     const app = await this.findApp(name)
     if (app) return app
-    throw new ClientError('not-found', `App '${name}' not found in space ${this.space.name} of org ${this.organization.name}.`)
+    const where = `space ${this.space.name} of org ${this.organization.name}`
+    throw new ClientError('not-found', `App '${name}' not found in ${where}. See: bloom apps`)
   }
 
   /** "Verb app NAME in org O / space S as U…", as cf begins. */
@@ -78,6 +95,7 @@ export class Context {
   }
 
   async close(): Promise<void> {
+    await this.saving
     await this.opened?.close()
   }
 }

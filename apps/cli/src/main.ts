@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs'
 import type { Readable } from 'node:stream'
-import { ApiError, ClientError } from '@bloomery/client'
-import { CommanderError } from 'commander'
-import { Context } from './context.js'
-import { buildProgram } from './program.js'
-import { type Stream, Terminal } from './terminal.js'
+import { parseCommandLine, UsageError } from './command-line.js'
+import { closest } from './closest.js'
+import { generalHelp, verbHelp } from './help.js'
+import { Interrupted, type Stream, Terminal } from './terminal.js'
+import type { Verb } from './verb.js'
+import { findVerb, verbNames } from './verbs.js'
 
 export interface BloomOptions {
   /** Without program and script. */
@@ -13,39 +15,93 @@ export interface BloomOptions {
   readonly stdin: Readable & { readonly isTTY?: boolean }
   readonly stdout: Stream
   readonly stderr: Stream
-  /** Ends what follows without end. */
+  /** Ctrl-C: ends what follows without end, and gives the rest up. */
   readonly signal?: AbortSignal
 }
 
-/** Runs one command; resolves with its exit code: 0, 1 for a failure, 22 for `curl -f`. */
-export async function runBloom({ argv, env, cwd, stdin, stdout, stderr, signal }: BloomOptions): Promise<number> {
+const INTERRUPTED = 130
+
+/** Runs one command; resolves with its exit code: 0, 1 for a failure, 22 for `curl -f`, 130 when it was interrupted. */
+export async function runBloom(options: BloomOptions): Promise<number> {
+  const { argv, env, stdin, stdout, stderr, signal = new AbortController().signal } = options
   const terminal = new Terminal(stdin, stdout, stderr, env)
-  let exitCode = 0
-  const program = buildProgram({
-    open: () => Context.open(terminal, cwd, env),
-    signal: signal ?? new AbortController().signal,
-    setExitCode: (code) => {
-      exitCode = code
-    },
-  })
-  for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureOutput({ writeOut: (text) => terminal.raw(text), writeErr: (text) => stderr.write(text) })
+  const [word, ...words] = argv
+  if (word === undefined || ['help', 'h', '--help', '-h'].includes(word)) return help(terminal, words[0])
+  if (['version', '--version', '-v'].includes(word)) {
+    terminal.line(`bloom version ${version()}`)
+    return 0
   }
+  const verb = findVerb(word)
+  if (!verb) return unknownVerb(terminal, word)
   try {
-    await program.parseAsync([...argv], { from: 'user' })
-    return exitCode
+    const { operands, flags, wantsHelp } = parseCommandLine(words, verb.flags, verb.operands)
+    if (wantsHelp) return help(terminal, verb.name)
+    return await perform(verb, terminal, options, signal, (context) => verb.run(context, operands, flags))
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode
-    if (!(error instanceof ApiError || error instanceof ClientError)) throw error
-    stderr.write(`${explain(error)}\n`)
-    terminal.line(terminal.style('red', 'FAILED'))
+    terminal.endProgress()
+    if (error instanceof Interrupted) return INTERRUPTED
+    if (error instanceof UsageError) return wrongUsage(terminal, verb, error)
+    const { explain } = await import('./explain.js')
+    terminal.warn(explain(error, env))
+    terminal.failed()
     return 1
   }
 }
 
-function explain(error: ApiError | ClientError): string {
-  if (error instanceof ClientError) return error.message
-  if (error.status === 401) return `${error.message}\nLog in again with: bloom login`
-  if (error.errors.length > 1) return error.errors.map(({ detail }) => `- ${detail}`).join('\n')
-  return error.message
+async function perform(
+  verb: Verb,
+  terminal: Terminal,
+  { env, cwd }: BloomOptions,
+  signal: AbortSignal,
+  run: (context: Awaited<ReturnType<typeof openContext>>) => Promise<number | void>,
+): Promise<number> {
+  const context = await openContext(terminal, cwd, env, signal)
+  try {
+    const ended = run(context)
+    if (verb.endless) return (await ended) ?? 0
+    return (await Promise.race([ended, interruption(signal)])) ?? 0
+  } finally {
+    await context.close()
+  }
+}
+
+async function openContext(terminal: Terminal, cwd: string, env: NodeJS.ProcessEnv, signal: AbortSignal) {
+  const { Context } = await import('./context.js')
+  return Context.open(terminal, { cwd, env, signal })
+}
+
+const interruption = (signal: AbortSignal): Promise<never> =>
+  new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(new Interrupted())
+    signal.addEventListener('abort', () => reject(new Interrupted()), { once: true })
+  })
+
+function help(terminal: Terminal, name: string | undefined): number {
+  if (name === undefined || name === '-a') {
+    terminal.raw(generalHelp())
+    return 0
+  }
+  const verb = findVerb(name)
+  if (!verb) return unknownVerb(terminal, name)
+  terminal.raw(verbHelp(verb))
+  return 0
+}
+
+function unknownVerb(terminal: Terminal, word: string): number {
+  const near = closest(word, verbNames())
+  terminal.warn(`'${word}' is no verb of bloom. See 'bloom help'.`)
+  if (near !== undefined) terminal.warn(`\nDid you mean?\n    ${near}`)
+  return 1
+}
+
+function wrongUsage(terminal: Terminal, verb: Verb, error: UsageError): number {
+  terminal.warn(`Incorrect Usage: ${error.message}\n`)
+  terminal.failed()
+  terminal.raw(`\n${verbHelp(verb)}`)
+  return 1
+}
+
+function version(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+  return version
 }

@@ -5,11 +5,13 @@ import {
   type Droplet,
   formatSize,
   type InstanceStats,
+  type Process,
   processesOf,
   type Route,
   statsOf,
 } from '@bloomery/client'
 import type { Context } from './context.js'
+import { friendlyDate } from './local-time.js'
 
 /** The tail of push, start, restart and scale, and all of `bloom app`. */
 export async function showApp({ client, terminal }: Context, app: App): Promise<void> {
@@ -19,40 +21,50 @@ export async function showApp({ client, terminal }: Context, app: App): Promise<
     processesOf(client, app.guid),
     client.findOne<Deployment>('/v3/deployments', { app_guids: app.guid, order_by: '-created_at', status_values: 'ACTIVE' }),
   ])
+  const stats = await Promise.all(processes.map(({ guid }) => statsOf(client, guid)))
   terminal.pairs([
     ['name', app.name],
     ['requested state', app.state.toLowerCase()],
     ['routes', routes.map(({ url }) => url).join(', ')],
-    ['last uploaded', droplet ? new Date(droplet.created_at).toString() : ''],
+    ['last uploaded', droplet ? friendlyDate(droplet.created_at) : ''],
     ['stack', droplet?.stack ?? ''],
-    ['buildpacks', (droplet?.buildpacks ?? []).map(describeBuildpack).join(', ')],
+    ['buildpacks', ''],
   ])
-  if (deployment)
-    terminal.line(`\nActive deployment with strategy ${deployment.strategy}: ${deployment.status.reason.toLowerCase()}`)
+  if (droplet && droplet.buildpacks.length > 0)
+    terminal.table(
+      ['name', 'version', 'detect output', 'buildpack name'],
+      droplet.buildpacks.map((each) => [each.name, each.version ?? '', each.detect_output ?? '', each.buildpack_name ?? '']),
+      '\t',
+    )
+  const shown = processes.map((process, i) => ({ process, instances: stats[i] ?? [] }))
   const order = (type: string): string => (type === 'web' ? '' : type)
-  for (const process of processes.sort((a, b) => (order(a.type) < order(b.type) ? -1 : 1))) {
-    const stats = await statsOf(client, process.guid)
-    terminal.line()
-    terminal.pairs([
-      ['type', process.type],
-      ['instances', `${stats.filter(({ state }) => state === 'RUNNING').length}/${stats.length}`],
-      ['memory usage', `${process.memory_in_mb}M`],
-    ])
-    if (stats.length === 0) terminal.line('There are no running instances of this process.')
-    else
-      terminal.table(
-        ['', 'state', 'since', 'cpu', 'memory', 'disk', 'logging', 'details'],
-        stats.map((each) => instanceRow(each)),
-      )
-  }
+  for (const { process, instances } of shown.sort((a, b) => (order(a.process.type) < order(b.process.type) ? -1 : 1)))
+    showProcess(terminal, process, instances)
+  if (deployment) showDeployment(terminal, deployment)
+}
+
+function showProcess(terminal: Context['terminal'], process: Process, instances: readonly InstanceStats[]): void {
+  terminal.line()
+  terminal.pairs([
+    ['type', process.type],
+    ['instances', `${instances.filter(({ state }) => state === 'RUNNING').length}/${instances.length}`],
+    ['memory usage', `${process.memory_in_mb}M`],
+  ])
+  if (instances.length === 0) return terminal.line('There are no running instances of this process.')
+  terminal.table(
+    ['', 'state', 'since', 'cpu', 'memory', 'disk', 'logging', 'details', 'ready'],
+    instances.map((each) => instanceRow(each)),
+  )
+}
+
+function showDeployment(terminal: Context['terminal'], { strategy, status }: Deployment): void {
+  terminal.line(`\nActive deployment with status ${status.reason}`)
+  terminal.pairs([['strategy', strategy]])
 }
 
 function instanceRow(stats: InstanceStats): string[] {
-  const { index, state, uptime, usage, mem_quota, disk_quota, log_rate_limit, details } = stats
-  const limit =
-    log_rate_limit === null || log_rate_limit === undefined || log_rate_limit < 0
-      ? 'unlimited'
-      : `${formatSize(log_rate_limit)}/s`
+  const { index, state, uptime, usage, mem_quota, disk_quota, log_rate_limit, details, routable } = stats
+  const limit = (log_rate_limit ?? -1) < 0 ? 'unlimited' : `${formatSize(log_rate_limit ?? 0)}/s`
   return [
     `#${index}`,
     state.toLowerCase(),
@@ -62,6 +74,7 @@ function instanceRow(stats: InstanceStats): string[] {
     `${formatSize(usage?.disk ?? 0)} of ${formatSize(disk_quota ?? 0)}`,
     `${formatSize(usage?.log_rate ?? 0)}/s of ${limit}`,
     details ?? '',
+    routable === null || routable === undefined ? '-' : String(routable),
   ]
 }
 
@@ -73,5 +86,3 @@ async function currentDroplet(client: Context['client'], appGuid: string): Promi
     throw error
   }
 }
-
-const describeBuildpack = ({ name, version }: Droplet['buildpacks'][number]): string => (version ? `${name} ${version}` : name)

@@ -1,14 +1,21 @@
-import { createInterface } from 'node:readline/promises'
 import type { Readable, Writable } from 'node:stream'
-import { styleText } from 'node:util'
-import { ClientError } from '@bloomery/client'
+import { styleText, stripVTControlCharacters } from 'node:util'
 
-export type Stream = Writable & { readonly isTTY?: boolean }
+export type Stream = Writable & { readonly isTTY?: boolean; readonly columns?: number }
 type Style = Parameters<typeof styleText>[0]
+
+/** The person at the terminal ended it. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted'
+}
+
+const widthOf = (text: string): number => Array.from(stripVTControlCharacters(text)).length
+const pad = (text: string, width: number): string => text + ' '.repeat(Math.max(0, width - widthOf(text)))
 
 /** What a command says and asks. Colours and movement are for terminals alone. */
 export class Terminal {
   private readonly coloured: boolean
+  private moving = false
 
   constructor(
     private readonly stdin: Readable & { readonly isTTY?: boolean },
@@ -24,16 +31,32 @@ export class Terminal {
   }
 
   line(text = ''): void {
-    this.stdout.write(`${text}\n`)
+    this.raw(`${text}\n`)
   }
-  raw(text: string): void {
+  raw(text: string | Uint8Array): void {
+    this.endProgress()
     this.stdout.write(text)
   }
   warn(text: string): void {
+    this.endProgress()
     this.stderr.write(`${text}\n`)
   }
   ok(): void {
     this.line(this.style('green', 'OK'))
+  }
+  failed(): void {
+    this.line(this.style(['red', 'bold'], 'FAILED'))
+  }
+
+  /** Shows how far something is, in a line that the next one takes the place of; nothing where nobody watches. */
+  progress(text: string): void {
+    if (this.stdout.isTTY !== true) return
+    this.moving = true
+    this.stdout.write(`\r${text.slice(0, (this.stdout.columns ?? 80) - 1)}\u001b[K`)
+  }
+  endProgress(): void {
+    if (this.moving) this.stdout.write('\r\u001b[K')
+    this.moving = false
   }
 
   style(style: Style, text: string): string {
@@ -43,11 +66,10 @@ export class Terminal {
     return this.style(['cyan', 'bold'], text)
   }
 
-  /** A table with a header; columns as wide as their widest cell. */
+  /** A table with a header; columns as wide as their widest cell, three spaces between. */
   table(header: readonly string[], rows: readonly (readonly string[])[], indent = ''): void {
-    const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] ?? '').length)))
-    const format = (row: readonly string[]): string =>
-      indent + row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join('   ')
+    const widths = header.map((title, i) => Math.max(widthOf(title), ...rows.map((row) => widthOf(row[i] ?? ''))))
+    const format = (row: readonly string[]): string => indent + row.map((cell, i) => pad(cell, widths[i] ?? 0)).join('   ')
     this.line(this.style('bold', format(header).trimEnd()))
     for (const row of rows) this.line(format(row).trimEnd())
   }
@@ -55,38 +77,19 @@ export class Terminal {
   /** Lines of "name:   value". */
   pairs(pairs: readonly (readonly [name: string, value: string])[]): void {
     const width = Math.max(...pairs.map(([name]) => name.length)) + 1
-    for (const [name, value] of pairs) this.line(`${`${name}:`.padEnd(width)}   ${value}`.trimEnd())
+    for (const [name, value] of pairs) this.line(`${pad(`${name}:`, width)}   ${value}`.trimEnd())
   }
 
-  /** Asks a person; without one, says which flag to give. */
+  /** Asks a person; without one, says which flag to give. What is secret is not shown. */
   async ask(question: string, flag: string, options: { readonly secret?: boolean } = {}): Promise<string> {
-    if (!this.interactive) throw new ClientError('bad-argument', `${question} is needed; give it with ${flag}.`)
-    const output = options.secret ? silent(this.stdout, `${question}> `) : this.stdout
-    const lines = createInterface({ input: this.stdin, output, terminal: true })
-    try {
-      const answer = await lines.question(`${question}> `)
-      if (options.secret) this.line()
-      return answer
-    } finally {
-      lines.close()
-    }
+    this.endProgress()
+    const { askOnTerminal, nobodyToAsk } = await import('./ask.js')
+    if (!this.interactive) throw nobodyToAsk(question, flag)
+    return askOnTerminal(this.stdin, this.stdout, `${question}> `, options.secret === true)
   }
 
-  /** Yes or no; no without a person to ask. */
   async confirm(question: string, flag: string): Promise<boolean> {
     const answer = await this.ask(`${question} [yN]`, flag)
     return /^y(es)?$/i.test(answer.trim())
   }
-}
-
-/** Shows the question and nothing of what is typed. */
-function silent(stdout: Stream, question: string): Writable {
-  let asked = false
-  return Object.assign(Object.create(stdout) as Writable, {
-    write: (chunk: string | Uint8Array): boolean => {
-      if (asked || !String(chunk).includes(question)) return true
-      asked = true
-      return stdout.write(question)
-    },
-  })
 }

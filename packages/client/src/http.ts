@@ -1,6 +1,6 @@
 import { lookup as systemLookup, type LookupOptions } from 'node:dns'
 import http, { type ClientRequest, type IncomingMessage } from 'node:http'
-import https from 'node:https'
+import type { Agent as SecureAgent } from 'node:https'
 import type { LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -37,15 +37,9 @@ const CONNECT_MS = 10_000
  */
 export class Http {
   private readonly plain = new http.Agent({ keepAlive: true })
-  private readonly secure: https.Agent
+  private secure: SecureAgent | undefined
 
-  constructor(options: { readonly skipSslValidation?: boolean; readonly authorityPem?: string } = {}) {
-    this.secure = new https.Agent({
-      keepAlive: true,
-      rejectUnauthorized: options.skipSslValidation !== true,
-      ...(options.authorityPem === undefined ? {} : { ca: options.authorityPem }),
-    })
-  }
+  constructor(private readonly options: { readonly skipSslValidation?: boolean; readonly authorityPem?: string } = {}) {}
 
   async send(request: HttpRequest): Promise<HttpAnswer> {
     const whole = request.body === undefined || typeof request.body === 'string'
@@ -68,33 +62,42 @@ export class Http {
 
   async close(): Promise<void> {
     this.plain.destroy()
-    this.secure.destroy()
+    this.secure?.destroy()
   }
 
-  private sendOnce({ method, url, headers, body, signal }: HttpRequest): Promise<HttpAnswer> {
-    const isSecure = url.startsWith('https:')
+  private async sendOnce(request: HttpRequest): Promise<HttpAnswer> {
+    const { method, url, headers, body, signal } = request
+    const call = await this.open(url, body instanceof Readable, {
+      method,
+      lookup: lookupLocalhost,
+      timeout: IDLE_MS,
+      headers: { ...headers, ...(typeof body === 'string' ? { 'content-length': Buffer.byteLength(body) } : {}) },
+      ...(signal ? { signal } : {}),
+    })
     return new Promise((resolve, reject) => {
-      const call = (isSecure ? https : http).request(url, {
-        method,
-        // A stream cannot be sent again, so it takes no connection that may have been given up meanwhile.
-        agent: body instanceof Readable ? false : isSecure ? this.secure : this.plain,
-        ...(body instanceof Readable && isSecure
-          ? { rejectUnauthorized: this.secure.options.rejectUnauthorized, ca: this.secure.options.ca }
-          : {}),
-        lookup: lookupLocalhost,
-        timeout: IDLE_MS,
-        headers: { ...headers, ...(typeof body === 'string' ? { 'content-length': Buffer.byteLength(body) } : {}) },
-        ...(signal ? { signal } : {}),
-      })
       boundConnecting(call)
       call.once('response', (answer) => resolve(answerOf(answer)))
       call.once('timeout', () => call.destroy(new Error('no answer in time')))
-      call.on('error', (error) =>
-        reject(call.reusedSocket && !signal?.aborted ? new StaleConnection(error.message, { cause: error }) : error),
-      )
+      call.on('error', (error) => {
+        const stale = call.reusedSocket && signal?.aborted !== true
+        reject(stale ? new StaleConnection(error.message, { cause: error }) : error)
+      })
       if (body instanceof Readable) pipeline(body, call).catch(reject)
       else call.end(body)
     })
+  }
+
+  /** On a kept connection; what cannot be sent again takes none that may have been given up meanwhile. */
+  private async open(url: string, once: boolean, options: http.RequestOptions): Promise<ClientRequest> {
+    if (!url.startsWith('https:')) return http.request(url, { ...options, agent: once ? false : this.plain })
+    const trust = {
+      rejectUnauthorized: this.options.skipSslValidation !== true,
+      ...(this.options.authorityPem === undefined ? {} : { ca: this.options.authorityPem }),
+    }
+    // TLS takes long to load, and is not wanted by everyone.
+    const https = await import('node:https')
+    this.secure ??= new https.Agent({ keepAlive: true, ...trust })
+    return https.request(url, { ...options, ...trust, agent: once ? false : this.secure })
   }
 }
 

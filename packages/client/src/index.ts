@@ -5,22 +5,8 @@ export { CloudClient, type QueryValues, type RequestOptions } from './cloud-clie
 export { openClient } from './open-client.js'
 export { configPath, readConfig, StoredConfig, writeConfig } from './config-file.js'
 export { type Changing, pollUntil, type Waiting } from './polling.js'
-export {
-  findManifest,
-  type Manifest,
-  type ManifestApp,
-  type ManifestFlags,
-  type ManifestProcess,
-  mergeFlags,
-  parseManifest,
-  readManifest,
-  renderManifest,
-} from './manifest.js'
-export { interpolate, readVariables, type Variables } from './manifest-variables.js'
-export { listSource, openSource, sha1OfFile, type Source, type SourceEntry } from './source-files.js'
-export { type MatchedResource, uploadPackage, type UploadOptions, type UploadReport } from './package-upload.js'
 export { type LogEntry, newestLogTime, recentLogs, tailLogs, type TailOptions } from './logs.js'
-export { formatSize, parseMegabytes, parseSize } from './sizes.js'
+export { formatSize, parseLogRate, parseMegabytes, parseSize } from './sizes.js'
 export {
   deploy,
   type DeploymentOptions,
@@ -33,7 +19,6 @@ export {
   statsOf,
   waitUntilStarted,
 } from './start-app.js'
-export { applyManifest, push, type PushEvent, type PushOptions, type PushProgress } from './push.js'
 export type {
   App,
   AppEnvironment,

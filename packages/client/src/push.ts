@@ -5,7 +5,7 @@ import type { LogEntry } from './logs.js'
 import { isRecord, type Manifest, type ManifestApp, renderManifest } from './manifest.js'
 import { uploadPackage, type UploadReport } from './package-upload.js'
 import type { App, InstanceStats, Package } from './resources.js'
-import { parseMegabytes, parseSize } from './sizes.js'
+import { parseLogRate, parseMegabytes } from './sizes.js'
 import { openSource, type Source } from './source-files.js'
 import { deploy, type DeploymentOptions, setCurrentDroplet, stagePackage, waitUntilStarted } from './start-app.js'
 
@@ -139,11 +139,9 @@ function scaleOf(app: ManifestApp): NonNullable<DeploymentOptions['scale']> {
     ...(instances === undefined ? {} : { instances: Number(instances) }),
     ...(typeof memory === 'string' ? { memoryMb: parseMegabytes(memory) } : {}),
     ...(typeof disk === 'string' ? { diskMb: parseMegabytes(disk) } : {}),
-    ...(typeof rate === 'number' || typeof rate === 'string' ? { logRateBytes: bytesPerSecond(String(rate)) } : {}),
+    ...(typeof rate === 'number' || typeof rate === 'string' ? { logRateBytes: parseLogRate(String(rate)) } : {}),
   }
 }
-
-const bytesPerSecond = (rate: string): number => (/^-?\d+$/.test(rate) ? Number(rate) : parseSize(rate))
 
 function withoutScale(app: ManifestApp): ManifestApp {
   const strip = <T extends Record<string, unknown>>(entry: T): T =>

@@ -14,6 +14,9 @@ export function parseSize(text: string): number {
 export const parseMegabytes = (text: string): number => Math.floor(parseSize(text) / UNITS_PER_MB)
 const UNITS_PER_MB = 1024 ** 2
 
+/** Bytes per second of "16K", "1M" or a plain number; -1 is unlimited. */
+export const parseLogRate = (text: string): number => (/^(-1|\d+)$/.test(text.trim()) ? Number(text) : parseSize(text))
+
 /** As cf prints sizes: "1G", "64M", "12.5K". */
 export function formatSize(bytes: number): string {
   for (const unit of ['T', 'G', 'M', 'K']) {

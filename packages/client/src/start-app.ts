@@ -62,14 +62,18 @@ async function followStaging(
 }
 
 /**
- * Stages an app's newest package where it has no droplet yet, and makes that droplet the app's. An app whose newest package was
+ * Stages an app's newest package where it has no droplet yet; gives that new droplet's guid. An app whose newest package was
  * staged before keeps the droplet it has, for that may have been chosen on purpose.
  */
-export async function stageIfNeeded(client: CloudClient, appGuid: string, options: StageOptions = {}): Promise<void> {
+export async function stageIfNeeded(
+  client: CloudClient,
+  appGuid: string,
+  options: StageOptions = {},
+): Promise<string | undefined> {
   const newest = await client.findOne<Package>('/v3/packages', { app_guids: appGuid, order_by: '-created_at' })
-  if (!newest) return
+  if (!newest) return undefined
   const droplet = await client.findOne<{ guid: string }>(`/v3/packages/${newest.guid}/droplets`, { states: 'STAGED' })
-  if (!droplet) await setCurrentDroplet(client, appGuid, await stagePackage(client, appGuid, newest.guid, options))
+  return droplet ? undefined : stagePackage(client, appGuid, newest.guid, options)
 }
 
 export const setCurrentDroplet = (client: CloudClient, appGuid: string, dropletGuid: string): Promise<unknown> =>

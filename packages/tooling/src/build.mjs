@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Bundles an app: its own sources and the workspace's packages into dist/*.js; what npm installed stays outside.
 import { build } from 'esbuild'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 const pkg = JSON.parse(readFileSync('package.json', 'utf8'))
@@ -16,6 +16,9 @@ const entryPoints = readdirSync('src')
 // "bloomery": { "bundle": ["zod"] } in package.json takes a package in: without its unused parts a process needs less memory.
 // Not for roles that share a process: each would bring a copy of its own.
 const inside = new Set(pkg.bloomery?.bundle ?? [])
+// "bloomery": { "lazy": true }: what is imported when it is needed becomes a file of its own, so that a program starts at once.
+const lazy = pkg.bloomery?.lazy === true
+if (lazy) rmSync('dist', { recursive: true, force: true })
 await build({
   entryPoints,
   outdir: 'dist',
@@ -23,6 +26,9 @@ await build({
   platform: 'node',
   format: 'esm',
   target: 'node20',
+  splitting: lazy,
+  minifySyntax: lazy,
+  minifyWhitespace: lazy,
   sourcemap: true,
   sourcesContent: false,
   conditions: ['@bloomery/source'],

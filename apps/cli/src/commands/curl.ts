@@ -1,5 +1,7 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { createWriteStream } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { ClientError, type Method } from '@bloomery/client'
 import type { Context } from '../context.js'
 
@@ -13,10 +15,12 @@ export interface CurlFlags {
 }
 
 const METHODS: readonly string[] = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] satisfies Method[]
+/** As curl ends with --fail. */
+const REFUSED = 22
 
 /** Prints the answer whatever its status; the exit code is 22 for a failure with -f. */
-export async function curl(context: Context, path: string, flags: CurlFlags): Promise<number> {
-  const { client, terminal, cwd } = context
+export async function curl({ client, terminal, surroundings }: Context, path: string, flags: CurlFlags): Promise<number> {
+  const { cwd } = surroundings
   const method = (flags.request ?? (flags.data === undefined ? 'GET' : 'POST')).toUpperCase()
   if (!METHODS.includes(method))
     throw new ClientError('bad-argument', `'${method}' is no method; use one of ${METHODS.join(', ')}.`)
@@ -25,10 +29,10 @@ export async function curl(context: Context, path: string, flags: CurlFlags): Pr
     headers: { 'content-type': 'application/json', ...parseHeaders(flags.header ?? []) },
     ...(data === undefined ? {} : { body: data }),
   })
-  const body = await answer.text()
   if (flags.fail && answer.status >= 400) {
+    await answer.text()
     terminal.warn(`The requested URL returned error: ${answer.status}`)
-    return 22
+    return REFUSED
   }
   if (flags.include) {
     terminal.line(`HTTP/1.1 ${answer.status}`)
@@ -37,8 +41,8 @@ export async function curl(context: Context, path: string, flags: CurlFlags): Pr
     }
     terminal.line()
   }
-  if (flags.output === undefined) terminal.line(body)
-  else await writeFile(resolve(cwd, flags.output), body)
+  if (flags.output === undefined) terminal.line(await answer.text())
+  else await pipeline(answer.body, createWriteStream(resolve(cwd, flags.output)))
   return 0
 }
 

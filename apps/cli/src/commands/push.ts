@@ -1,23 +1,25 @@
+import { ClientError, formatSize, parseLogRate, parseSize } from '@bloomery/client'
 import {
-  ClientError,
   findManifest,
-  formatSize,
   type ManifestFlags,
   mergeFlags,
-  parseSize,
   push,
   type PushEvent,
+  type PushProgress,
   readManifest,
   readVariables,
-} from '@bloomery/client'
+} from '@bloomery/client/push'
 import { resolve } from 'node:path'
 import type { Context } from '../context.js'
 import { showApp } from '../show-app.js'
+import { checkStrategy } from '../strategy.js'
+import { instanceTeller, showStagingLine, stagingOptions, startOptions } from '../waiting.js'
 
 export interface PushFlags {
-  readonly manifestFile?: string
-  /** False for --no-manifest. */
-  readonly manifest: boolean
+  readonly manifest?: string
+  readonly noManifest?: boolean
+  readonly var?: readonly string[]
+  readonly varsFile?: readonly string[]
   readonly path?: string
   readonly buildpack?: readonly string[]
   readonly command?: string
@@ -29,68 +31,117 @@ export interface PushFlags {
   readonly endpoint?: string
   readonly appStartTimeout?: number
   readonly stack?: string
-  /** False for --no-start. */
-  readonly start: boolean
-  /** False for --no-route. */
-  readonly route: boolean
+  readonly noStart?: boolean
+  readonly noRoute?: boolean
   readonly randomRoute?: boolean
-  readonly var?: readonly string[]
-  readonly varsFile?: readonly string[]
   readonly strategy?: string
   readonly maxInFlight?: number
 }
 
 export async function pushCommand(context: Context, name: string | undefined, flags: PushFlags): Promise<void> {
-  const { cwd, terminal } = context
-  if (!flags.route && flags.randomRoute)
-    throw new ClientError('bad-argument', '--no-route and --random-route exclude one another.')
-  for (const size of [flags.memory, flags.disk]) if (size !== undefined) parseSize(size)
+  const { client, space, surroundings, terminal } = context
+  const { cwd } = surroundings
+  const strategy = check(flags)
   const variables = await readVariables(
     (flags.varsFile ?? []).map((file) => resolve(cwd, file)),
     flags.var ?? [],
   )
-  const path = flags.manifest ? await findManifest(cwd, flags.manifestFile) : undefined
+  const path = flags.noManifest ? undefined : await findManifest(cwd, flags.manifest)
   const file = path === undefined ? undefined : await readManifest(path, variables)
   const manifest = mergeFlags(file, manifestFlags(cwd, name, flags))
-  const names = manifest.applications.map((app) => terminal.name(String(app.name))).join(', ')
-  context.announce(`Pushing ${manifest.applications.length > 1 ? 'apps' : 'app'} ${names}`)
+  const names = manifest.applications.map((app) => String(app.name))
+  context.announce(`Pushing ${names.length > 1 ? 'apps' : 'app'} ${names.map((each) => terminal.name(each)).join(', ')}`)
   if (path !== undefined) terminal.line(`Using manifest file ${path}`)
-  await push(context.client, {
-    spaceGuid: context.space.guid,
-    manifest,
-    folder: cwd,
-    noStart: !flags.start,
-    ...(flags.strategy === undefined ? {} : { strategy: flags.strategy }),
-    ...(flags.maxInFlight === undefined ? {} : { maxInFlight: flags.maxInFlight }),
-    onEvent: (event) => report(context, event),
-  })
-  for (const app of manifest.applications) {
+  const { timeoutMs: stagingTimeoutMs } = stagingOptions(context)
+  const { timeoutMs: startTimeoutMs } = startOptions(context)
+  const reporter = createReporter(context)
+  try {
+    await push(client, {
+      spaceGuid: space.guid,
+      manifest,
+      folder: cwd,
+      noStart: flags.noStart === true,
+      ...(strategy === undefined ? {} : { strategy }),
+      ...(flags.maxInFlight === undefined ? {} : { maxInFlight: flags.maxInFlight }),
+      ...(stagingTimeoutMs === undefined ? {} : { stagingTimeoutMs }),
+      ...(startTimeoutMs === undefined ? {} : { startTimeoutMs }),
+      onEvent: reporter.onEvent,
+      onProgress: reporter.onProgress,
+    })
+  } catch (error) {
+    // What crashed is in the summary.
+    const crashed = error instanceof ClientError && error.kind === 'start-failed' ? reporter.app() : undefined
+    if (crashed !== undefined) {
+      terminal.line()
+      await showApp(context, await context.app(crashed))
+      terminal.warn(`\nTIP: use 'bloom logs ${crashed} --recent' for more information`)
+    }
+    throw error
+  }
+  for (const each of names) {
     terminal.line()
-    await showApp(context, await context.app(String(app.name)))
+    await showApp(context, await context.app(each))
   }
 }
 
-function report({ terminal }: Context, event: PushEvent): void {
-  switch (event.kind) {
-    case 'applying-manifest':
-      return terminal.line('Applying manifest...')
-    case 'uploading':
-      return terminal.line(`Packaging ${event.source} of ${terminal.name(event.app)}...`)
-    case 'upload': {
-      const { files, matched, bytesToSend } = event.report
-      const known = matched > 0 ? `; ${matched} are known to the server` : ''
-      return terminal.line(`Uploading ${files} files, ${formatSize(bytesToSend)} to send${known}...`)
+/** Refuses what contradicts itself before anything is sent; gives the strategy. */
+function check(flags: PushFlags): string | undefined {
+  const strategy = checkStrategy(flags)
+  const exclude = (one: boolean, another: boolean, which: string): void => {
+    if (one && another) throw new ClientError('bad-argument', `${which} exclude one another; give one of them.`)
+  }
+  exclude(flags.noRoute === true, flags.randomRoute === true, '--no-route and --random-route')
+  exclude(flags.noManifest === true, flags.manifest !== undefined, '--no-manifest and -f')
+  exclude(flags.noStart === true, strategy !== undefined, '--no-start and --strategy')
+  for (const size of [flags.memory, flags.disk]) if (size !== undefined) parseSize(size)
+  if (flags.logRateLimit !== undefined) parseLogRate(flags.logRateLimit)
+  const { healthCheckType: type } = flags
+  if (type !== undefined && !['port', 'http', 'process', 'none'].includes(type))
+    throw new ClientError('bad-argument', `'${type}' is no type of health check; -u takes port, http or process.`)
+  if (flags.endpoint !== undefined && type !== undefined && type !== 'http')
+    throw new ClientError('bad-argument', `--endpoint is for health checks of type http, not ${type}.`)
+  return strategy
+}
+
+function createReporter({ terminal }: Context) {
+  let current: string | undefined
+  let toSend = 0
+  const tellInstances = instanceTeller(terminal)
+  const onEvent = (event: PushEvent): void => {
+    if (event.kind !== 'applying-manifest') current = event.app
+    switch (event.kind) {
+      case 'applying-manifest':
+        return terminal.line('Applying manifest...')
+      case 'uploading':
+        return terminal.line(`Packaging files of ${event.source} to upload...`)
+      case 'upload': {
+        const { files, matched, bytesToSend } = event.report
+        toSend = bytesToSend
+        const known = matched > 0 ? `; the server has ${matched} of them already` : ''
+        return terminal.line(
+          `Uploading ${files} ${files === 1 ? 'file' : 'files'}, ${formatSize(bytesToSend)} to send${known}...`,
+        )
+      }
+      case 'staging':
+        return terminal.line('\nStaging app and tracing logs...')
+      case 'staging-line':
+        return showStagingLine(terminal, event.line.text)
+      case 'starting':
+        return terminal.line(`\nWaiting for app ${terminal.name(event.app)} to start...\n`)
+      case 'deploying':
+        return terminal.line(`\nStarting ${event.strategy} deployment of app ${terminal.name(event.app)}...\n`)
+      case 'done':
+        return
     }
-    case 'staging':
-      return terminal.line('\nStaging app and tracing logs...')
-    case 'staging-line':
-      return terminal.line(`   ${event.line.text}`)
-    case 'starting':
-      return terminal.line(`\nStarting app ${terminal.name(event.app)}...`)
-    case 'deploying':
-      return terminal.line(`\nStarting ${event.strategy} deployment of app ${terminal.name(event.app)}...`)
-    case 'done':
-      return
+  }
+  return {
+    onEvent,
+    /** The app under way. */
+    app: () => current,
+    onProgress: (progress: PushProgress): void => {
+      if (progress.kind === 'instances') return tellInstances(progress.processType, progress.instances)
+      terminal.progress(`   ${formatSize(progress.bytes)} sent, packed, of ${formatSize(toSend)}`)
+    },
   }
 }
 
@@ -109,7 +160,7 @@ function manifestFlags(cwd: string, name: string | undefined, flags: PushFlags):
     ...(flags.endpoint === undefined ? {} : { healthCheckEndpoint: flags.endpoint }),
     ...(flags.appStartTimeout === undefined ? {} : { timeout: flags.appStartTimeout }),
     ...(flags.stack === undefined ? {} : { stack: flags.stack }),
-    ...(flags.route ? {} : { noRoute: true }),
+    ...(flags.noRoute ? { noRoute: true } : {}),
     ...(flags.randomRoute ? { randomRoute: true } : {}),
   }
 }

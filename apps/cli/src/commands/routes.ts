@@ -34,8 +34,14 @@ export async function listRoutes(context: Context): Promise<void> {
 export async function mapRoute(context: Context, name: string, domainName: string, flags: RouteFlags): Promise<void> {
   const { client, terminal } = context
   const [app, domain] = await Promise.all([context.app(name), findDomain(context, domainName)])
-  const route = (await findRoute(context, domain, flags)) ?? (await createRoute(context, domain, flags))
+  const found = await findRoute(context, domain, flags)
+  const route = found ?? (await createRoute(context, domain, flags))
+  if (!found) terminal.line(`Creating route ${terminal.name(route.url)}...`)
   context.announce(`Mapping route ${terminal.name(route.url)} to app ${terminal.name(name)}`)
+  if (route.destinations.some((each) => each.app.guid === app.guid)) {
+    terminal.line(`App '${name}' is already mapped to route '${route.url}'. Nothing has been updated.`)
+    return terminal.ok()
+  }
   await client.post(`/v3/routes/${route.guid}/destinations`, { destinations: [{ app: { guid: app.guid } }] })
   terminal.ok()
 }

@@ -1,7 +1,17 @@
-import { ClientError, CloudClient, discover, Http, type Organization, requestTokens, Session, type Space } from '@bloomery/client'
+import {
+  ClientError,
+  CloudClient,
+  discover,
+  Http,
+  type Organization,
+  requestTokens,
+  Session,
+  type Space,
+  type Tokens,
+} from '@bloomery/client'
 import type { Context } from '../context.js'
 
-export interface LoginOptions {
+export interface LoginFlags {
   readonly api?: string
   readonly user?: string
   readonly password?: string
@@ -12,105 +22,129 @@ export interface LoginOptions {
 }
 
 const ATTEMPTS = 3
+/** More than these are not worth a menu. */
+const MENU = 50
 
-export async function login(context: Context, options: LoginOptions): Promise<void> {
-  const { terminal } = context
-  const skipSslValidation = options.skipSslValidation ?? (options.api === undefined && context.config.skipSslValidation)
-  const target = options.api ?? context.config.endpoints?.api ?? (await terminal.ask('API endpoint', '-a'))
+export async function login(context: Context, flags: LoginFlags): Promise<void> {
+  const { terminal, config } = context
+  const target = flags.api ?? config.endpoints?.api ?? (await terminal.ask('API endpoint', '-a'))
+  // What was trusted is the endpoint of before, no other.
+  const skipSslValidation = flags.skipSslValidation ?? (flags.api === undefined && config.skipSslValidation)
   terminal.line(`API endpoint: ${terminal.name(target)}\n`)
   const http = new Http({ skipSslValidation })
   try {
     const endpoints = await discover(http, target)
-    const user = options.user ?? (await terminal.ask(options.clientCredentials ? 'Client' : 'User', '-u'))
-    const tokens = await authenticate(context, options, user, (secret) =>
+    const tokens = await authenticate(context, flags, (user, secret) =>
       requestTokens(
         http,
         endpoints,
-        options.clientCredentials ? { kind: 'client', id: user, secret } : { kind: 'password', username: user, password: secret },
+        flags.clientCredentials ? { kind: 'client', id: user, secret } : { kind: 'password', username: user, password: secret },
       ),
     )
     terminal.ok()
+    terminal.line()
     await context.save({ endpoints, tokens, skipSslValidation, organization: undefined, space: undefined })
-    const client = new CloudClient(http, endpoints, new Session(http, endpoints, tokens))
-    await chooseTarget(context, client, options.org, options.space)
+    await chooseTarget(context, new CloudClient(http, endpoints, new Session(http, endpoints, tokens)), flags)
   } finally {
     await http.close()
   }
   showTarget(context)
 }
 
-async function authenticate<T>(
-  { terminal }: Context,
-  { password, clientCredentials }: LoginOptions,
-  user: string,
-  request: (secret: string) => Promise<T>,
-): Promise<T> {
-  const label = clientCredentials ? 'Secret' : 'Password'
+async function authenticate(
+  context: Context,
+  flags: LoginFlags,
+  request: (user: string, secret: string) => Promise<Tokens>,
+): Promise<Tokens> {
+  const { terminal, surroundings } = context
+  const { clientCredentials } = flags
+  const user =
+    flags.user ?? (surroundings.env['BLOOM_USERNAME'] || (await terminal.ask(clientCredentials ? 'Client' : 'User', '-u')))
+  const given = flags.password ?? (surroundings.env['BLOOM_PASSWORD'] || undefined)
   for (let attempt = 1; ; attempt++) {
-    const secret = password ?? (await terminal.ask(label, '-p', { secret: true }))
-    terminal.line(`Authenticating ${user}...`)
+    const secret = given ?? (await terminal.ask(clientCredentials ? 'Secret' : 'Password', '-p', { secret: true }))
+    terminal.line(`Authenticating ${terminal.name(user)}...`)
     try {
-      return await request(secret)
+      return await request(user, secret)
     } catch (error) {
       if (!(error instanceof ClientError && error.kind === 'credentials-rejected')) throw error
-      if (password !== undefined || attempt === ATTEMPTS)
-        throw new ClientError('credentials-rejected', `Credentials were rejected, please try again. (${error.message})`, {
-          cause: error,
-        })
-      terminal.warn('Credentials were rejected, please try again.')
+      if (given === undefined && attempt < ATTEMPTS) terminal.warn('Credentials were rejected, please try again.')
+      else
+        throw new ClientError(
+          'credentials-rejected',
+          `Credentials were rejected (${error.message}). Check user and password, and that the API is the right one.`,
+          { cause: error },
+        )
     }
   }
 }
 
 export async function logout(context: Context): Promise<void> {
+  context.terminal.line('Logging out...')
   await context.save({ tokens: undefined, organization: undefined, space: undefined })
   context.terminal.ok()
 }
 
-export async function target(context: Context, options: { readonly org?: string; readonly space?: string }): Promise<void> {
-  if (options.org !== undefined || options.space !== undefined)
-    await chooseTarget(context, context.client, options.org, options.space, true)
+export interface TargetFlags {
+  readonly org?: string
+  readonly space?: string
+}
+
+export async function target(context: Context, flags: TargetFlags): Promise<void> {
+  if (flags.org !== undefined || flags.space !== undefined) {
+    const organization = flags.org === undefined ? context.organization : undefined
+    await chooseTarget(context, context.client, flags, organization)
+  }
   showTarget(context)
 }
 
-/** As cf: what is named must exist; of what is not named, a single one is taken. */
-async function chooseTarget(
-  context: Context,
-  client: CloudClient,
-  orgName: string | undefined,
-  spaceName: string | undefined,
-  keepOrganization = false,
-): Promise<void> {
-  let organization = keepOrganization && orgName === undefined ? context.organization : undefined
-  if (!organization) {
-    const found = await client.list<Organization>(
-      '/v3/organizations',
-      orgName === undefined ? { order_by: 'name' } : { names: [orgName] },
-    )
-    if (orgName !== undefined && found.length === 0) throw new ClientError('not-found', `Organization '${orgName}' not found.`)
-    const [only] = found.length === 1 ? found : []
-    if (!only) return
-    organization = { guid: only.guid, name: only.name }
-    await context.save({ organization, space: undefined })
+type Named = Readonly<{ guid: string; name: string }>
+
+/** As cf: what is named must exist; of what is not named, a single one is taken, and of several a person is asked. */
+async function chooseTarget(context: Context, client: CloudClient, flags: TargetFlags, present?: Named): Promise<void> {
+  const organization =
+    present ??
+    (await choose(context, 'org', flags.org, (names) =>
+      client.list<Organization>('/v3/organizations', names ? { names } : { order_by: 'name' }),
+    ))
+  if (!organization) return
+  if (!present) await context.save({ organization: { guid: organization.guid, name: organization.name }, space: undefined })
+  const space = await choose(context, 'space', flags.space, (names) =>
+    client.list<Space>('/v3/spaces', { organization_guids: organization.guid, ...(names ? { names } : { order_by: 'name' }) }),
+  )
+  if (space) await context.save({ space: { guid: space.guid, name: space.name } })
+}
+
+async function choose(
+  { terminal }: Context,
+  what: 'org' | 'space',
+  name: string | undefined,
+  list: (names?: readonly string[]) => Promise<readonly Named[]>,
+): Promise<Named | undefined> {
+  if (name !== undefined) {
+    const [found] = await list([name])
+    if (!found) throw new ClientError('not-found', `The ${what} '${name}' was not found, or you have no role in it.`)
+    return found
   }
-  const spaces = await client.list<Space>('/v3/spaces', {
-    organization_guids: organization.guid,
-    ...(spaceName === undefined ? { order_by: 'name' } : { names: [spaceName] }),
-  })
-  if (spaceName !== undefined && spaces.length === 0)
-    throw new ClientError('not-found', `Space '${spaceName}' not found in org ${organization.name}.`)
-  const [only] = spaces.length === 1 ? spaces : []
-  if (only) await context.save({ space: { guid: only.guid, name: only.name } })
+  const all = await list()
+  if (all.length < 2 || !terminal.interactive) return all.length === 1 ? all[0] : undefined
+  terminal.line(`Select ${what === 'org' ? 'an org' : 'a space'}:`)
+  if (all.length <= MENU) all.forEach((each, i) => terminal.line(`${i + 1}. ${each.name}`))
+  else terminal.line(`There are ${all.length}; type a name.`)
+  const answer = (await terminal.ask(`\n${what} (number or name; enter to skip)`, what === 'org' ? '-o' : '-s')).trim()
+  if (answer === '') return undefined
+  const chosen = all.find((each) => each.name === answer) ?? (/^\d+$/.test(answer) ? all[Number(answer) - 1] : undefined)
+  if (!chosen) throw new ClientError('not-found', `There is no ${what} '${answer}' to choose.`)
+  return chosen
 }
 
 function showTarget(context: Context): void {
   const { terminal, endpoints, config } = context
-  terminal.line()
   terminal.pairs([
     ['API endpoint', endpoints.api],
     ['API version', endpoints.apiVersion],
     ['user', context.client.session.userName],
-    ['org', config.organization?.name ?? '(none; bloom target -o ORG)'],
-    ['space', config.space?.name ?? '(none; bloom target -s SPACE)'],
+    ['org', config.organization?.name ?? "none; choose one with 'bloom target -o ORG'"],
+    ['space', config.space?.name ?? "none; choose one with 'bloom target -s SPACE'"],
   ])
 }
