@@ -16,6 +16,8 @@ export interface EngineUnderTest {
   readonly enforcesMemory: boolean
   readonly enforcesDisk: boolean
   readonly enforcesProcesses: boolean
+  /** Where the program inside could reach the file that carries its output. */
+  readonly ringInside?: string
 }
 
 /** A program that answers each connection with one line: perl is on every Debian, inside and outside. */
@@ -281,6 +283,50 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
       expect(status).toMatchObject({ exitCode: 137, outOfMemory: true })
       expect((await engine.find(neighbour))?.status.state).toBe('running')
       await engine.remove(neighbour)
+    })
+
+    memory('tells of it too when only a child was ended and the program gave up over that, as `npm start` does', async () => {
+      const eating = 'perl -e \'my @a; while (1) { push @a, "x" x 1_000_000 }\''
+      const { status } = await finish({ memoryMb: 64, command: ['bash', '-c', `${eating}; exit 1`] })
+      expect(status).toMatchObject({ exitCode: 1, outOfMemory: true })
+      const survived = await finish({ memoryMb: 64, command: ['bash', '-c', `${eating}; exit 0`] })
+      expect(survived.status).toMatchObject({ exitCode: 0, outOfMemory: false })
+    })
+
+    it('gives each its own temporary folders, names and processes, and nothing of the machine', async () => {
+      const name = await begin({ command: ['bash', '-c', 'echo secret > /tmp/mine; exec sleep 60'] })
+      const { text } = await finish({
+        environment: { PATH: '/usr/bin:/bin', ONLY: 'mine' },
+        command: [
+          'bash',
+          '-c',
+          'ls /tmp; ls /proc | grep -c "^[0-9]"; ls -A /root /var/lib/docker /run/docker.sock /var/run/docker.sock 2>/dev/null; ' +
+            'cat /etc/shadow 2>/dev/null; env | grep -c -i bloomery; ulimit -n; ulimit -c; id -un; echo end',
+        ],
+      })
+      const [processes, ours, ...rest] = text
+      expect(Number(processes)).toBeLessThan(12)
+      expect([ours, ...rest]).toEqual(['0', '1024', '0', 'vcap', 'end'])
+      await engine.remove(name)
+    })
+
+    it('spends little on a program that goes round the meter and floods the ring by itself', async () => {
+      const flood =
+        'open(my $f, "+<", $ARGV[0]) or exit 3; my $head = 0; my $lines = "1 O x\\n" x 20000; ' +
+        'while (1) { $head += 1 << 22; seek($f, 4096, 0); print $f $lines; seek($f, 16, 0); print $f pack("Q<", $head); $f->flush }'
+      const ring = under.ringInside
+      if (ring === undefined) return
+      const name = await begin({ command: ['perl', '-MIO::Handle', '-e', flood, ring], logRateLimit: 1024 })
+      const stop = AbortSignal.timeout(5000)
+      const before = process.cpuUsage()
+      const at = Date.now()
+      let lines = 0
+      for await (const _ of engine.output(name, { signal: stop })) lines++
+      const { user, system } = process.cpuUsage(before)
+      expect((user + system) / 1000 / (Date.now() - at)).toBeLessThan(0.25)
+      expect(lines).toBeLessThan(400_000)
+      expect((await engine.find(name))?.status.state).toBe('running')
+      await engine.remove(name)
     })
 
     const disk = under.enforcesDisk ? it : it.skip

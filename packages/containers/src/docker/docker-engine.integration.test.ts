@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +12,7 @@ import { ANSWERING, aSpec, collect, describeEngine, dial, eventually } from '../
 import { isRoot } from '../run.js'
 import { DockerEngine } from './docker-engine.js'
 import { SUPERVISOR } from './create-options.js'
+import { toAddress, toNumber } from './subnet.js'
 
 const image = process.env['BLOOMERY_STACK_IMAGE'] ?? 'bloomery/stack:bookworm'
 const found = findEngine()
@@ -49,7 +51,14 @@ const makeEngine = (installationId: string, folder: string, platform?: { bind: s
 if (found === undefined) {
   it.skip('docker engine: no engine or no stack image on this machine', () => undefined)
 } else {
-  describeEngine('docker', { make: makeEngine, image, enforcesMemory: true, enforcesDisk: isRoot(), enforcesProcesses: true })
+  describeEngine('docker', {
+    make: makeEngine,
+    image,
+    enforcesMemory: true,
+    enforcesDisk: isRoot(),
+    enforcesProcesses: true,
+    ringInside: '/run/bloomery/output',
+  })
 
   const asRoot = isRoot() ? describe : describe.skip
   asRoot('what a container can reach', () => {
@@ -58,6 +67,12 @@ if (found === undefined) {
     const open = createServer((socket) => socket.end('public\n'))
     let folder: string
     let engine: DockerEngine
+    const strangers: string[] = []
+    const ownAddress = () =>
+      Object.values(networkInterfaces())
+        .flat()
+        .find((entry) => entry?.family === 'IPv4' && !entry.internal)?.address ?? '127.0.0.1'
+    const gatewayOf = (address: string) => toAddress(Math.floor(toNumber(address) / 4096) * 4096 + 1)
     let privatePort = 0
     let publicPort = 0
     const listen = (server: ReturnType<typeof createServer>, host: string) =>
@@ -82,6 +97,7 @@ if (found === undefined) {
       await engine.prepare()
     })
     afterAll(async () => {
+      if (strangers.length > 0) execFileSync('docker', ['rm', '-f', ...strangers], { stdio: 'ignore' })
       await engine.cleanUp({ everything: true, graceSeconds: 0 })
       await engine.close()
       await rm(folder, { recursive: true, force: true })
@@ -97,6 +113,14 @@ if (found === undefined) {
       await engine.create(aSpec(image, { name: other, command: ANSWERING, endpoint, environment }))
       await engine.start(other)
       expect(await eventually(() => dial(endpoint.address, 8080))).toBe('hello\n')
+      // A container of somebody else on the same machine, such as a database that is published for the machine alone.
+      const run = ['run', '-d', '--label', `bloomery.test=${installation}`, '-e', 'PORT=8080', '-p', `${ownAddress()}::8080`]
+      strangers.push(execFileSync('docker', [...run, image, ...ANSWERING], { encoding: 'utf8' }).trim())
+      const stranger = execFileSync('docker', ['inspect', '-f', '{{.NetworkSettings.IPAddress}}', strangers[0]!], {
+        encoding: 'utf8',
+      }).trim()
+      expect(await eventually(() => dial(stranger, 8080))).toBe('hello\n')
+      const published = execFileSync('docker', ['port', strangers[0]!, '8080'], { encoding: 'utf8' }).trim().replace(':', '/')
       const gateway = endpoint.address.replace(/\.\d+\.\d+$/, '')
       const own = Object.values(networkInterfaces())
         .flat()
@@ -112,12 +136,70 @@ if (found === undefined) {
         `api.bloomery.localhost/${endpoint.ports[0]!.external}`,
         ...own.map((address) => `${address}/${endpoint.ports[0]!.external}`),
         '169.254.169.254/80',
+        `${stranger}/8080`,
+        published,
+        '172.17.0.1/22',
+        `${gatewayOf(endpoint.address)}/2375`,
       ])
       expect(answers).toEqual(['public', ...answers.slice(1).map(() => 'refused')])
       // Said again, the rules are the same, and no second time in the chains.
       await engine.prepare()
       const rules = execFileSync('iptables', ['-S', 'INPUT'], { encoding: 'utf8' })
       expect(rules.split('\n').filter((line) => line.includes(installation))).toHaveLength(1)
+    })
+
+    it('has no address but its own, and hears nobody by datagram or IPv6', async () => {
+      const listener = createSocket('udp4')
+      const heard: string[] = []
+      listener.on('message', (message) => heard.push(message.toString()))
+      await new Promise<void>((resolve) => listener.bind(0, '0.0.0.0', resolve))
+      const { port } = listener.address()
+      const endpoint = await engine.reserveEndpoint([8080], [])
+      const name = randomUUID()
+      const script =
+        `for h in ${gatewayOf(endpoint.address)} ${ownAddress()}; do echo knock > /dev/udp/$h/${port}; done; ` +
+        'wc -l < /proc/net/if_inet6; ping -c1 -W1 127.0.0.1 > /dev/null 2>&1 && echo raw; echo end'
+      await engine.create(aSpec(image, { name, command: ['bash', '-c', script], endpoint }))
+      await engine.start(name)
+      await engine.wait(name)
+      const lines = (await collect(engine, name)).map(({ text }) => text)
+      listener.close()
+      expect(heard).toEqual([])
+      expect(lines.filter((line) => /^\d+$/.test(line))).toEqual(['0'])
+      expect(lines.at(-1)).toBe('end')
+    })
+
+    it('has the limits that it was given', async () => {
+      const name = randomUUID()
+      await engine.create(
+        aSpec(image, { name, command: ['sleep', '60'], memoryMb: 96, cpuWeight: 25, pidsLimit: 77, fileDescriptors: 2048 }),
+      )
+      await engine.start(name)
+      const read = 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; '
+      const pids = 'cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; '
+      const shares = 'cat /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null || echo none'
+      const { output } = await engine.exec(name, ['bash', '-c', read + pids + shares])
+      const lines = output.trim().split('\n')
+      expect(lines.slice(0, 2)).toEqual([String(96 * 1024 * 1024), '77'])
+      if (lines[2] !== 'none') expect(lines[2]).toBe('256')
+      const { HostConfig } = JSON.parse(
+        execFileSync('docker', ['inspect', '-f', '{{json .}}', `bloomery-${installation.slice(0, 8)}-${name}`], {
+          encoding: 'utf8',
+        }),
+      ) as { HostConfig: Record<string, unknown> }
+      expect(HostConfig).toMatchObject({
+        Privileged: false,
+        CapDrop: ['ALL'],
+        CapAdd: null,
+        SecurityOpt: ['no-new-privileges:true'],
+        ReadonlyRootfs: true,
+        MemorySwap: 96 * 1024 * 1024,
+        NetworkMode: `bloomery-${installation.slice(0, 8)}`,
+        PidMode: '',
+        IpcMode: 'private',
+        UsernsMode: '',
+      })
+      await engine.remove(name)
     })
 
     it('leaves nothing behind', async () => {
