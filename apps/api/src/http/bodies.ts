@@ -14,7 +14,16 @@ function describeIssue(issue: z.core.$ZodIssue): string {
     return `Unknown field(s): ${issue.keys.map((key) => `'${key}'`).join(', ')}${at}`
   }
   const path = issue.path.join('.')
-  return path ? `${path[0]?.toUpperCase() ?? ''}${path.slice(1)} ${issue.message}` : issue.message
+  const said = wordsOf(issue)
+  return path ? `${path[0]?.toUpperCase() ?? ''}${path.slice(1)} ${said}` : said
+}
+
+/** The schema's own words for a wrong type are no sentence. */
+function wordsOf(issue: z.core.$ZodIssue): string {
+  if (issue.code !== 'invalid_type' || !issue.message.startsWith('Invalid input')) return issue.message
+  if (issue.message.endsWith('received undefined')) return issue.path.length > 0 ? 'must be given' : 'The request has no body'
+  const kind = { record: 'object' }[issue.expected as string] ?? issue.expected
+  return `${issue.path.length > 0 ? 'must be' : 'The body must be'} ${/^[aeio]/.test(kind) ? 'an' : 'a'} ${kind}`
 }
 
 // Inputs are as lax as the reference's: numbers may come as strings of digits.
