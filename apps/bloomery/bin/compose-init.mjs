@@ -83,8 +83,11 @@ function writeSettings() {
   const project = present.get('COMPOSE_PROJECT_NAME') ?? process.env.COMPOSE_PROJECT_NAME ?? 'bloomery'
   wanted.set('COMPOSE_PROJECT_NAME', project)
   wanted.set('BLOOMERY_INSTALLATION_ID', randomUUID())
-  if (!wanted.has('BLOOMERY_MACHINE_FOLDER'))
-    wanted.set('BLOOMERY_MACHINE_FOLDER', join(engineFolder(), 'volumes', `${project}_machine`, '_data'))
+  const volume = (name) => join(engineFolder(), 'volumes', `${project}_${name}`, '_data')
+  if (!wanted.has('BLOOMERY_MACHINE_FOLDER')) wanted.set('BLOOMERY_MACHINE_FOLDER', volume('machine'))
+  if (!wanted.has('BLOOMERY_BLOBS_FOLDER')) wanted.set('BLOOMERY_BLOBS_FOLDER', volume('blobs'))
+  if (process.env.BLOBSTORE_URL) wanted.set('BLOBSTORE_URL', process.env.BLOBSTORE_URL)
+  wanted.set('BLOOMERY_STAGER_BLOBSTORE_URL', process.env.BLOBSTORE_URL || `file:${wanted.get('BLOOMERY_BLOBS_FOLDER')}`)
   if (!wanted.has('BLOOMERY_APT_OPTIONS') && aptOptions()) wanted.set('BLOOMERY_APT_OPTIONS', aptOptions())
   const added = [...wanted].filter(([name, value]) => value !== '' && !present.has(name))
   if (added.length > 0)
