@@ -15,6 +15,7 @@ import { appFeatureRoutes } from './resources/apps/feature-routes.js'
 import { appRoutes } from './resources/apps/routes.js'
 import { auditEventRoutes } from './resources/audit-events/routes.js'
 import { buildpackRoutes } from './resources/buildpacks/routes.js'
+import { unkeptAppRoutes } from './resources/apps/unkept-routes.js'
 import { buildRoutes } from './resources/builds/routes.js'
 import { deploymentRoutes } from './resources/deployments/routes.js'
 import { domainRoutes } from './resources/domains/routes.js'
@@ -72,6 +73,7 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   appEnvironmentRoutes,
   appFeatureRoutes,
   currentDropletRoutes,
+  unkeptAppRoutes,
   processRoutes,
   packageRoutes,
   dropletRoutes,

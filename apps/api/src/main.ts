@@ -26,6 +26,7 @@ import { oauthRoutes } from './oauth/routes.js'
 import { SigningKeys } from './oauth/signing-keys.js'
 import { Tokens } from './oauth/tokens.js'
 import { seed } from './seed/seed.js'
+import { removeLeftWorkFolders } from './uploads/work-folders.js'
 
 const HOUR_MS = 3_600_000
 
@@ -60,6 +61,8 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
     adminPassword: config.adminPassword,
     buildpacksDir: config.buildpacksDir ?? fromRepository('buildpacks'),
   })
+
+  await removeLeftWorkFolders(settings)
 
   const authority = await ensureAuthority(pool, keyring, 'internal')
   let identity = await issueNodeIdentity(authority, { role: 'api', nodeId: config.nodeId })

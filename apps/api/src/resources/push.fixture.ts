@@ -16,8 +16,7 @@ export async function zipOf(files: Files): Promise<Buffer> {
 }
 
 export type Part =
-  | { readonly name: string; readonly text: string }
-  | { readonly name: string; readonly bytes: Buffer; readonly filename: string }
+  { readonly name: string; readonly text: string } | { readonly name: string; readonly bytes: Buffer; readonly filename: string }
 const BOUNDARY = 'boundary-of-the-tests'
 
 /** A multipart body as the client writes it. */
@@ -98,18 +97,18 @@ export async function pushApp(
   api: TestApi,
   caller: Caller,
   spaceGuid: string,
-  { start = true, processTypes = { web: 'node server.js' } as Record<string, string>, name = undefined as string | undefined } = {},
+  options: { readonly start?: boolean; readonly name?: string; readonly processTypes?: Record<string, string> } = {},
 ): Promise<{ guid: string; name: string; packageGuid: string; dropletGuid: string }> {
-  const app = await createApp(caller, spaceGuid, name)
+  const app = await createApp(caller, spaceGuid, options.name)
   const packageGuid = await createPackage(caller, app.guid)
   const uploaded = await uploadBits(caller, packageGuid, { 'server.js': `// ${app.guid}` })
   if (uploaded.status !== 200) throw new Error(uploaded.text)
   const build = await caller.post('/v3/builds', { package: { guid: packageGuid } })
   if (build.status !== 201) throw new Error(build.text)
-  const dropletGuid = await finishBuild(api, build.body.guid, processTypes)
+  const dropletGuid = await finishBuild(api, build.body.guid, options.processTypes)
   const set = await caller.patch(`/v3/apps/${app.guid}/relationships/current_droplet`, { data: { guid: dropletGuid } })
   if (set.status !== 200) throw new Error(set.text)
-  if (start) {
+  if (options.start !== false) {
     const started = await caller.post(`/v3/apps/${app.guid}/actions/start`)
     if (started.status !== 200) throw new Error(started.text)
   }

@@ -1,6 +1,4 @@
 import { createWriteStream } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Transform, type TransformCallback } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -8,6 +6,8 @@ import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { CfError } from '@bloomery/contracts'
 import { unprocessable } from '../http/errors.js'
+import type { ApiSettings } from '../settings.js'
+import { withWorkFolder } from './work-folders.js'
 
 /** What a multipart upload brought. The file lies in `folder`, which is removed afterwards. */
 export interface Upload {
@@ -29,18 +29,14 @@ export async function registerUploads(app: FastifyInstance): Promise<void> {
  */
 export async function receiveUpload<T>(
   request: FastifyRequest,
-  options: { readonly maxBytes: number; readonly what: string },
+  settings: Pick<ApiSettings, 'installationId' | 'maxPackageBytes'>,
+  what: string,
   use: (upload: Upload) => Promise<T>,
 ): Promise<T> {
-  if (!request.isMultipart())
-    throw unprocessable(`Upload the ${options.what} as multipart/form-data with a file part named 'bits'.`)
-  if (Number(request.headers['content-length'] ?? 0) > options.maxBytes + FRAME_BYTES) throw tooLarge(options)
-  const folder = await mkdtemp(join(tmpdir(), 'bloomery-upload-'))
-  try {
-    return await use(await receiveInto(folder, request, options))
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  if (!request.isMultipart()) throw unprocessable(`Upload the ${what} as multipart/form-data with a file part named 'bits'.`)
+  const limits = { maxBytes: settings.maxPackageBytes, what }
+  if (Number(request.headers['content-length'] ?? 0) > limits.maxBytes + FRAME_BYTES) throw tooLarge(limits)
+  return withWorkFolder(settings, async (folder) => use(await receiveInto(folder, request, limits)))
 }
 
 const tooLarge = ({ what, maxBytes }: { readonly what: string; readonly maxBytes: number }): CfError =>

@@ -71,6 +71,9 @@ export function appEnvironmentRoutes(app: FastifyInstance, context: Context): vo
   })
 }
 
+/** Faults that begin with a small letter are what is wrong with the name. */
+export const describeFault = (fault: string): string => (/^[a-z]/.test(fault) ? `Environment variables ${fault}` : fault)
+
 /** Merges variables into an app's own; null takes one away. What runs does not notice before its next start. In the caller's transaction. */
 export async function patchVariablesIn(
   tx: Transaction,
@@ -81,11 +84,11 @@ export async function patchVariablesIn(
   options: { readonly manifestTriggered?: boolean } = {},
 ): Promise<Record<string, string>> {
   const faults = variableFaults(change)
-  if (faults.length > 0) throw unprocessable(faults)
+  if (faults.length > 0) throw unprocessable(faults.map(describeFault))
   const app = await lockApp(tx, appGuid)
   const variables = mergeVariables(readAppVariables(context, app), change as Record<string, string | null>)
   const tooMany = variableFaults(variables)
-  if (tooMany.length > 0) throw unprocessable(tooMany)
+  if (tooMany.length > 0) throw unprocessable(tooMany.map(describeFault))
   await tx.app.update({
     where: { guid: app.guid },
     data: { environmentVariablesEncrypted: { ...context.keyring.encryptJson(variables, variablesContext(app.guid)) } },

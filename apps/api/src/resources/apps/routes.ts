@@ -13,6 +13,7 @@ import { presentSpace } from '../spaces/presenter.js'
 import { restartApp, startApp, stopApp } from './change-state.js'
 import { createApp } from './create-app.js'
 import { DeleteAppParams, deleteApp } from './delete-app.js'
+import { describeFault } from './environment-routes.js'
 import { findApp, IN_SPACE, type AppInSpace } from './find-app.js'
 import { LifecycleInput } from './lifecycle.js'
 import { presentApp } from './presenter.js'
@@ -82,7 +83,7 @@ export function appRoutes(app: FastifyInstance, context: Context): void {
     await request.access.requireInSpace('space.develop', space, 'Space not found')
     const variables = input.environment_variables ?? {}
     const faults = variableFaults(variables)
-    if (faults.length > 0) throw unprocessable(faults.map((fault) => `Environment variables ${fault}`))
+    if (faults.length > 0) throw unprocessable(faults.map(describeFault))
     const created = await createApp(context, actorOf(request), space, {
       name: input.name,
       lifecycle: input.lifecycle,

@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ArchiveError, extractTar, PACKAGE_LIMITS } from '@bloomery/archives'
 import { CfError } from '@bloomery/contracts'
@@ -9,6 +8,7 @@ import { z } from 'zod'
 import type { Context } from '../../http/context.js'
 import type { RunningJob } from '../../jobs/jobs.js'
 import { toCfError } from '../../uploads/archive-errors.js'
+import { withWorkFolder } from '../../uploads/work-folders.js'
 import { recordAppEvent } from '../apps/app-events.js'
 import { IN_SPACE } from '../apps/find-app.js'
 
@@ -58,9 +58,8 @@ export async function processDroplet(context: Context, job: RunningJob<z.infer<t
   }
 }
 
-async function readStagingInfo({ blobstore }: Context, guid: string): Promise<z.infer<typeof StagingInfo>> {
-  const folder = await mkdtemp(join(tmpdir(), 'bloomery-droplet-'))
-  try {
+const readStagingInfo = ({ blobstore, settings }: Context, guid: string): Promise<z.infer<typeof StagingInfo>> =>
+  withWorkFolder(settings, async (folder) => {
     const { body } = await blobstore.get(uploadKey(guid))
     await extractTar(body, folder, { limits: PACKAGE_LIMITS, links: 'any' })
     const isFolder = await stat(join(folder, 'app')).then(
@@ -71,10 +70,7 @@ async function readStagingInfo({ blobstore }: Context, guid: string): Promise<z.
     const text = await readFile(join(folder, 'staging_info.yml'), 'utf8').catch(() => '{}')
     const parsed = StagingInfo.safeParse(parse(text, { maxAliasCount: 10 }))
     return parsed.success ? parsed.data : {}
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-}
+  })
 
 /** Copies a droplet to another app. May be run again. */
 export async function copyDroplet({ db, blobstore }: Context, { from, to }: z.infer<typeof CopyDropletParams>): Promise<void> {

@@ -118,7 +118,7 @@ export function dropletRoutes(app: FastifyInstance, context: Context): void {
     const { row } = await find(request, 'space.develop')
     if (row.state !== 'AWAITING_UPLOAD')
       throw unprocessable('Droplet may be uploaded only once. Create a new droplet to upload bits.')
-    return receiveUpload(request, { maxBytes: context.settings.maxPackageBytes, what: 'droplet' }, async (upload) => {
+    return receiveUpload(request, context.settings, 'droplet', async (upload) => {
       if (upload.bitsPath === undefined) throw unprocessable('A droplet file (part `bits`) must be uploaded')
       await blobstore.putFile(uploadKey(row.guid), upload.bitsPath).catch((error: unknown) => {
         throw toCfError(error)

@@ -1,10 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PACKAGE_LIMITS, visitZip, hashZipFiles } from '@bloomery/archives'
 import { execute, rows, sql } from '@bloomery/database'
 import { z } from 'zod'
 import type { Context } from '../../http/context.js'
+import { withWorkFolder } from '../../uploads/work-folders.js'
 import { MAX_MATCHED_BYTES } from './matched-resources.js'
 
 export const PoolFilesParams = z.object({ packageGuid: z.string() })
@@ -19,10 +19,10 @@ export async function poolFiles(context: Context, packageGuid: string): Promise<
   const row = await db.package.findUnique({ where: { guid: packageGuid }, include: { app: { include: { space: true } } } })
   if (row?.state !== 'READY' || row.blobKey === null) return
   const { organizationGuid } = row.app.space
-  const folder = await mkdtemp(join(tmpdir(), 'bloomery-pool-'))
-  try {
-    const path = blobstore.localPath(row.blobKey) ?? join(folder, 'package.zip')
-    if (path.startsWith(folder)) await writeFile(path, (await blobstore.get(row.blobKey)).body)
+  const { blobKey } = row
+  await withWorkFolder(context.settings, async (folder) => {
+    const path = blobstore.localPath(blobKey) ?? join(folder, 'package.zip')
+    if (path.startsWith(folder)) await writeFile(path, (await blobstore.get(blobKey)).body)
     const files = (
       await hashZipFiles(path, PACKAGE_LIMITS, ({ sizeBytes }) => sizeBytes > 0 && sizeBytes <= MAX_MATCHED_BYTES)
     ).slice(0, MAX_FILES)
@@ -51,7 +51,5 @@ export async function poolFiles(context: Context, packageGuid: string): Promise<
             ON CONFLICT (organization_guid, sha1) DO UPDATE SET used_at = now()`,
       )
     }
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  })
 }

@@ -1,5 +1,7 @@
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { assemblePackage, ArchiveError, type MatchedEntry } from '@bloomery/archives'
+import { BlobError } from '@bloomery/blobstore'
 import { CfError } from '@bloomery/contracts'
 import type { Package } from '@bloomery/database'
 import type { Context } from '../../http/context.js'
@@ -34,7 +36,7 @@ export async function processUpload(
     await assemblePackage({
       ...(upload.bitsPath === undefined ? {} : { zipPath: upload.bitsPath }),
       matched,
-      openFile: async ({ sha256 }) => (await blobstore.get(fileKey(sha256))).body,
+      openFile: ({ sha256 }) => openPooled(context, sha256),
       output,
     })
     const blob = await blobstore.putFile(`packages/${row.guid}`, output)
@@ -65,6 +67,16 @@ export async function processUpload(
     if (error instanceof ArchiveError)
       throw new CfError('AppBitsUploadInvalid', `The app upload is invalid: ${error.message}`, { cause: error })
     throw known
+  }
+}
+
+/** A file that has gone from the pool is forgotten there, so that the next push sends it. */
+async function openPooled({ blobstore, db }: Context, sha256: string): Promise<Readable> {
+  try {
+    return (await blobstore.get(fileKey(sha256))).body
+  } catch (error) {
+    if (error instanceof BlobError && error.kind === 'not-found') await db.matchedFile.deleteMany({ where: { sha256 } })
+    throw error
   }
 }
 

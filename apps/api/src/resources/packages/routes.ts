@@ -132,8 +132,7 @@ export function packageRoutes(app: FastifyInstance, context: Context): void {
     if (!request.access.isAdmin) await requireFeature(db, 'app_bits_upload')
     if (row.state !== 'AWAITING_UPLOAD')
       throw unprocessable('Bits may be uploaded only once. Create a new package to upload different bits.')
-    const limits = { maxBytes: context.settings.maxPackageBytes, what: 'app package' }
-    return receiveUpload(request, limits, async (upload) => {
+    return receiveUpload(request, context.settings, 'app package', async (upload) => {
       const resources = upload.fields.get('resources')
       const matched = await readMatched(context.pool, request.access, resources, owner.space.organizationGuid)
       if (upload.bitsPath === undefined && matched.length === 0)
