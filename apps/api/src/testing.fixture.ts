@@ -19,7 +19,7 @@ import type { Context } from './http/context.js'
 import type { Principal } from './http/principal.js'
 import { healthRoutes } from './health.js'
 import { Jobs } from './jobs/jobs.js'
-import type { InstanceUsage, LogReader } from './logs/log-reader.js'
+import type { InstanceUsage, LogReader, Waiting } from './logs/log-reader.js'
 import { oauthRoutes } from './oauth/routes.js'
 import { SigningKeys } from './oauth/signing-keys.js'
 import { Tokens } from './oauth/tokens.js'
@@ -312,7 +312,7 @@ export class MemoryLogs implements LogReader {
   batch: unknown[] = []
   /** Of each read the source and the query. */
   readonly reads: [source: string, query: string][] = []
-  onRead?: () => void
+  readonly waits: number[] = []
   sources: Record<string, unknown> = {}
 
   send(envelope: Envelope): void {
@@ -324,11 +324,10 @@ export class MemoryLogs implements LogReader {
   async close(): Promise<void> {
     this.sent.length = 0
   }
-  async read(sourceId: string, query: URLSearchParams): Promise<unknown> {
+  async read(sourceId: string, query: URLSearchParams, waiting?: Waiting): Promise<unknown> {
     this.reads.push([sourceId, query.toString()])
-    const answer = { envelopes: { batch: [...this.batch] } }
-    this.onRead?.()
-    return answer
+    if (waiting) this.waits.push(waiting.waitMs)
+    return { envelopes: { batch: [...this.batch] } }
   }
   async meta(sourceIds?: readonly string[]): Promise<unknown> {
     return {

@@ -1,12 +1,19 @@
 /** What the API needs of the log store; packages/feeds has the client of it. */
 export interface LogReader {
-  /** The log-cache answer for a source, passed on as it is: `{"envelopes":{"batch":[…]}}`. Query as the client sent it. */
-  read(sourceId: string, query: URLSearchParams): Promise<unknown>
+  /**
+   * The log-cache answer for a source, passed on as it is: `{"envelopes":{"batch":[…]}}`. Query as the client sent it. One that
+   * waits is answered when there is a line, with nothing after that time, and rejects when the signal ends it.
+   */
+  read(sourceId: string, query: URLSearchParams, waiting?: Waiting): Promise<unknown>
   /** Of the sources given, or of all. */
   meta(sourceIds?: readonly string[]): Promise<unknown>
   /** Newest metrics of each instance of an app; [] when the store is away. */
   metrics(sourceId: string): Promise<readonly InstanceUsage[]>
   forget(sourceId: string): Promise<void>
+}
+export interface Waiting {
+  readonly waitMs: number
+  readonly signal: AbortSignal
 }
 export interface InstanceUsage {
   readonly processGuid: string

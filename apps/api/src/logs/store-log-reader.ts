@@ -7,15 +7,16 @@ export function createStoreLogReader(options: { readonly logsUrl: string; readon
 } {
   const store = createLogReader(options)
   return {
-    read: (sourceId, query) => {
-      const asked = Object.fromEntries(
+    read: (sourceId, query, waiting) => {
+      const asked: Record<string, string> = Object.fromEntries(
         ['start_time', 'end_time', 'limit', 'descending'].flatMap((name) => {
           const value = query.get(name)
           return value === null ? [] : [[name, value]]
         }),
       )
       const types = query.getAll('envelope_types')
-      return store.read(sourceId, types.length > 0 ? { ...asked, envelope_types: types } : asked)
+      const wait = waiting ? { wait_ms: String(waiting.waitMs) } : {}
+      return store.read(sourceId, { ...asked, ...wait, ...(types.length > 0 ? { envelope_types: types } : {}) }, waiting?.signal)
     },
     meta: async (sourceIds) => ({ meta: await store.meta(sourceIds) }),
     // Usage is a nicety: an app is shown without it while the store is away.

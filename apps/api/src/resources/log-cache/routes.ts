@@ -1,15 +1,14 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Context } from '../../http/context.js'
 import { notFound } from '../../http/errors.js'
-import type { LogReader } from '../../logs/log-reader.js'
 
 interface BySource {
   Params: { source: string }
 }
-/** Tails ask four times a second; one that finds nothing waits here a moment instead of asking, being authorised and parsed anew. */
-const PAUSE_MS = 250
-const MAX_PAUSES = 3
+/** Tails ask four times a second; one that finds nothing waits here for a line instead of asking, being authorised and parsed anew. */
+const WAIT_MS = 1_000
+/** A client that asks for it, by `Prefer: wait=SECONDS`, may wait longer. */
+const LONGEST_WAIT_MS = 5_000
 
 /** log-cache's read side, as the client's log commands speak it. */
 export function logCacheRoutes(app: FastifyInstance, context: Context): void {
@@ -27,10 +26,11 @@ export function logCacheRoutes(app: FastifyInstance, context: Context): void {
     // An app that is gone has no reader left but the operators.
     if (!found && !request.access.isGlobalReader) throw notFound('Source')
     if (found) await request.access.requireInSpace('space.read', found.space, 'Source not found')
+    const query = new URL(request.url, request.baseUrl).searchParams
+    if (!isTail(query)) return logReader.read(source, query)
     const left = new AbortController()
     reply.raw.once('close', () => left.abort())
-    const query = new URL(request.url, request.baseUrl).searchParams
-    return readWhenThereIsSomething(logReader, source, query, left.signal)
+    return logReader.read(source, query, { waitMs: waitOf(request), signal: left.signal })
   })
 
   app.get('/api/v1/meta', { config: { permission: 'authenticated' } }, async (request) => {
@@ -40,23 +40,10 @@ export function logCacheRoutes(app: FastifyInstance, context: Context): void {
   })
 }
 
-async function readWhenThereIsSomething(
-  logReader: LogReader,
-  source: string,
-  query: URLSearchParams,
-  left: AbortSignal,
-): Promise<unknown> {
-  for (let pause = 0; ; pause++) {
-    const answer = await logReader.read(source, query)
-    if (pause === MAX_PAUSES || !isTail(query) || !isEmpty(answer) || left.aborted) return answer
-    await delay(PAUSE_MS, undefined, { signal: left }).catch(() => undefined)
-  }
-}
-
 /** A walk forward without an end; whoever looks back wants to know at once that there is nothing. */
 const isTail = (query: URLSearchParams): boolean => !query.has('end_time') && query.get('descending') !== 'true'
 
-function isEmpty(answer: unknown): boolean {
-  const { envelopes } = answer as { envelopes?: { batch?: readonly unknown[] } }
-  return (envelopes?.batch ?? []).length === 0
+function waitOf({ headers }: FastifyRequest): number {
+  const asked = /^wait=(\d{1,4})$/.exec(String(headers['prefer']))?.[1]
+  return asked === undefined ? WAIT_MS : Math.min(Number(asked) * 1000, LONGEST_WAIT_MS)
 }
