@@ -11,7 +11,7 @@ export function execInSandbox(
   options: { confined: boolean; environment: Record<string, string> },
 ): Promise<{ exitCode: number; output: string }> {
   const user = ['-S', String(VCAP), '-G', String(VCAP)]
-  const enter = ['nsenter', '-t', String(pid), ...(isRoot() ? [] : ['-U']), '-m', '-p', '-i', '-u', ...user, '--']
+  const enter = ['nsenter', '-t', String(pid), '-m', '-p', '-i', '-u', ...user, '--']
   const drop = isRoot() ? ['setpriv', `--reuid=${VCAP}`, `--regid=${VCAP}`, '--clear-groups', '--'] : []
   const [program = '', ...args] = [...(options.confined ? enter : drop), ...command]
   const env = { PATH: '/usr/local/bin:/usr/bin:/bin', ...options.environment }

@@ -44,5 +44,6 @@ if (!sandbox.works) {
     enforcesMemory: true,
     enforcesDisk: isRoot(),
     enforcesProcesses: isCgroupRoot,
+    runsInside: isRoot(),
   })
 }

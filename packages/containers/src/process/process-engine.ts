@@ -281,8 +281,14 @@ export class ProcessEngine implements ContainerEngine {
     const state = readState(this.folderOf(name))
     if (state?.target === undefined || state.exit !== undefined) throw new EngineError('not-found', `${name} does not run`)
     if (options.user === 'root') throw new EngineError('refused', 'There is no root inside a process of this engine')
+    const { sandbox } = await this.ready()
+    if (sandbox && !isRoot())
+      throw new EngineError(
+        'refused',
+        'The process engine can run a command inside an app only when Bloomery runs as root; use the docker engine for that',
+      )
     return execInSandbox(state.target, command, {
-      confined: (await this.ready()).sandbox,
+      confined: sandbox,
       environment: options.environment ?? {},
     })
   }
