@@ -32,3 +32,36 @@ export const versionedApp = (version: string): Record<string, string> =>
   if (req.url === '/env') return res.end(JSON.stringify(process.env))
   console.log('request ' + req.url)
   res.end('${version} ' + process.env.CF_INSTANCE_INDEX)`)
+
+/**
+ * The same with nothing to install, so that it stages in a moment: for tests that are about what runs. Push it with
+ * `-b binary_buildpack`. SIGTERM ends it at once, whatever it is doing.
+ */
+export const tinyApp = (version: string): Record<string, string> => ({
+  Procfile: 'web: exec python3 server.py\n',
+  'server.py': `import json, os, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self):
+        if self.path == '/slow':
+            time.sleep(0.4)
+        answer = json.dumps(dict(os.environ)) if self.path == '/env' else '${version} ' + os.environ['CF_INSTANCE_INDEX']
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(answer.encode())))
+        self.end_headers()
+        self.wfile.write(answer.encode())
+
+    def log_message(self, *_):
+        print('request ' + self.path, flush=True)
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
+`,
+})
+/** How a {@link tinyApp} is pushed. */
+export const TINY = ['-m', '64M', '-b', 'binary_buildpack'] as const

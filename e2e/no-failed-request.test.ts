@@ -1,5 +1,5 @@
 import { openDriver, type Driver } from './drivers.js'
-import { folder, nodeApp, versionedApp } from './fixtures.js'
+import { folder, TINY, tinyApp } from './fixtures.js'
 import { startLoad } from './load.js'
 import { eventually, startPlatform, type Platform } from './platform.js'
 
@@ -7,61 +7,78 @@ describe('changes under constant load', () => {
   let platform: Platform
   let driver: Driver
   beforeAll(async () => {
-    platform = await startPlatform({ engine: 'docker' })
+    platform = await startPlatform({ engine: 'docker', env: { BLOOMERY_SAMPLE: 'no' } })
     driver = await openDriver('bloom', platform)
   })
   afterAll(async () => {
     driver?.close()
     await platform?.stop()
   })
-  const running = (name: string, version: string) =>
+  const push = (name: string, version: string, ...options: string[]) =>
+    driver.ok(['push', name, '-p', folder(tinyApp(version)), ...TINY, ...options])
+  const answers = (name: string, version: string) =>
     eventually(
       `${name} is ${version}`,
       60,
       () => platform.request(`${name}.apps.localhost`),
       ({ body }) => body.startsWith(version),
     )
+  /** Callers of quick and of slow answers, with new connections and with kept ones, while `change` goes on. */
+  const underLoad = async (name: string, change: () => Promise<unknown>) => {
+    const host = `${name}.apps.localhost`
+    const loads = [
+      startLoad(platform.httpPort, host, { connections: 4 }),
+      startLoad(platform.httpPort, host, { connections: 2, keepAlive: true }),
+      startLoad(platform.httpPort, host, { connections: 2, path: '/slow' }),
+    ]
+    await change()
+    const results = await Promise.all(loads.map((load) => load.stop()))
+    expect(results.flatMap(({ failures }) => failures)).toEqual([])
+    expect(results.reduce((sum, { requests }) => sum + requests, 0)).toBeGreaterThan(100)
+  }
 
   it.each([1, 4])('a rolling restart and a rolling push of %d instance(s) fail no request', async (instances) => {
-    const name = `rolling-${instances}`
-    await driver.ok(['push', name, '-p', folder(versionedApp('v1')), '-m', '64M', '-i', String(instances)])
-    await running(name, 'v1')
-    const load = startLoad(platform.httpPort, `${name}.apps.localhost`)
-    await driver.ok(['restart', name, '--strategy', 'rolling'])
-    await driver.ok(['push', name, '-p', folder(versionedApp('v2')), '-m', '64M', '--strategy', 'rolling'])
-    await running(name, 'v2')
-    const { requests, failures } = await load.stop()
-    expect(requests).toBeGreaterThan(100)
-    expect(failures).toEqual([])
-    await driver.ok(['delete', name, '-f', '-r'])
+    await push('rolling', `old-${instances}`, '-i', String(instances))
+    await answers('rolling', `old-${instances}`)
+    await underLoad('rolling', async () => {
+      await driver.ok(['restart', 'rolling', '--strategy', 'rolling'])
+      await push('rolling', `new-${instances}`, '--strategy', 'rolling')
+      await eventually(
+        'only the new version answers',
+        60,
+        () => Promise.all(Array.from({ length: 8 }, () => platform.request('rolling.apps.localhost'))),
+        (seen) => seen.every(({ body }) => body.startsWith(`new-${instances}`)),
+      )
+    })
   })
 
   it('blue-green by hand fails no request', async () => {
-    await driver.ok(['push', 'blue', '-p', folder(versionedApp('blue')), '-m', '64M'])
-    const load = startLoad(platform.httpPort, 'blue.apps.localhost')
-    await driver.ok(['push', 'green', '-p', folder(versionedApp('green')), '-m', '64M'])
-    await driver.ok(['map-route', 'green', 'apps.localhost', '--hostname', 'blue'])
-    await driver.ok(['unmap-route', 'blue', 'apps.localhost', '--hostname', 'blue'])
-    await driver.ok(['delete', 'blue', '-f'])
-    await running('blue', 'green')
-    const { requests, failures } = await load.stop()
-    expect(requests).toBeGreaterThan(100)
-    expect(failures).toEqual([])
-    await driver.ok(['delete', 'green', '-f', '-r'])
+    await push('blue', 'blue')
+    await answers('blue', 'blue')
+    await underLoad('blue', async () => {
+      await push('green', 'green')
+      await driver.ok(['map-route', 'green', 'apps.localhost', '--hostname', 'blue'])
+      await driver.ok(['unmap-route', 'blue', 'apps.localhost', '--hostname', 'blue'])
+      await driver.ok(['delete', 'blue', '-f'])
+      await answers('blue', 'green')
+    })
   })
 
   it('a new version that crashes at start leaves the old one serving, and says why', async () => {
-    await driver.ok(['push', 'steady', '-p', folder(versionedApp('good')), '-m', '64M'])
-    await running('steady', 'good')
-    const load = startLoad(platform.httpPort, 'steady.apps.localhost')
-    const bad = folder(nodeApp('', "throw new Error('no such configuration')"))
-    const outcome = await driver.run(['push', 'steady', '-p', bad, '-m', '64M', '--strategy', 'rolling'], {
-      env: { CF_STARTUP_TIMEOUT: '0.4', BLOOM_STARTUP_TIMEOUT: '0.4' },
+    await underLoad('blue', async () => {
+      const bad = folder({ ...tinyApp('bad'), 'server.py': "raise SystemExit('no such configuration')\n" })
+      const outcome = await driver.run(['push', 'green', '-p', bad, ...TINY, '--strategy', 'rolling'], {
+        env: { CF_STARTUP_TIMEOUT: '0.3', BLOOM_STARTUP_TIMEOUT: '0.3' },
+      })
+      expect(outcome.code).not.toBe(0)
+      await eventually(
+        'the deployment says why',
+        60,
+        () => driver.ok(['curl', '/v3/deployments?status_values=ACTIVE']),
+        ({ stdout }) => /of the new version crashed \(APP\/PROC\/WEB: Exited with status 1/.test(stdout),
+      )
+      expect((await driver.ok(['events', 'green'])).stdout).toContain('app.process.crash')
     })
-    expect(outcome.code).not.toBe(0)
-    const { failures } = await load.stop()
-    expect(failures).toEqual([])
-    expect((await platform.request('steady.apps.localhost')).body).toMatch(/^good/)
-    await driver.run(['delete', 'steady', '-f', '-r'])
+    expect((await platform.request('blue.apps.localhost')).body).toMatch(/^green/)
   })
 })

@@ -22,15 +22,23 @@ export function processesOf(home: string): RoleProcess[] {
     })
 }
 
-/** By the program that holds the role. */
+/** By the program that holds the role: the script that node runs, or the server itself. */
 export const ROLE_COMMANDS = {
-  control: /control\.entry/,
-  cell: /apps\/cell\/dist\/main/,
-  routerHolder: /apps\/router\/dist\/main/,
-  routerWorker: /apps\/router\/dist\/worker/,
-  postgres: /bin\/postgres .*-D/,
-  redis: /redis-server/,
+  control: /apps\/bloomery\/dist\/control\.entry\.js/,
+  cell: /apps\/cell\/dist\/main\.js/,
+  routerHolder: /apps\/router\/dist\/main\.js/,
+  routerWorker: /apps\/router\/dist\/worker\.entry\.js/,
+  postgres: /^\S*\/postgres -D /,
+  redis: /^\S*redis-server /,
 } as const
+export type Role = keyof typeof ROLE_COMMANDS
 
-export const findRole = (home: string, role: keyof typeof ROLE_COMMANDS): RoleProcess[] =>
+export const findRole = (home: string, role: Role): RoleProcess[] =>
   processesOf(home).filter(({ command }) => ROLE_COMMANDS[role].test(command))
+
+/** Of a family of processes the one whose parent is none of them. */
+export function headOf(family: readonly RoleProcess[]): RoleProcess {
+  const head = family.find(({ parent }) => !family.some(({ pid }) => pid === parent)) ?? family[0]
+  if (!head) throw new Error('No process holds the role.')
+  return head
+}
