@@ -21,24 +21,33 @@ const ApiEnv = z.object({
   ...KeyringEnv.shape,
   ...ApiListenEnv.shape,
   ...LogsUrlEnv.shape,
+  /** Marks everything that belongs to this platform. The same for all roles. */
   BLOOMERY_INSTALLATION_ID: z.string(),
+  /** Name of this node among those of its role. */
   BLOOMERY_NODE_ID: z.string().default('main'),
   /** The admin user gets it at every start; without it an admin that is there keeps its password, and none can be made. */
   BLOOMERY_ADMIN_PASSWORD: z.string().min(1).optional(),
-  /** Where roles find their one-time join tokens. */
+  /** Where roles find their one-time join tokens: <folder>/<role>/token. */
   BLOOMERY_BOOTSTRAP_TOKENS_DIR: z.string().optional(),
   /** Folder of the migrations' folder. */
   BLOOMERY_PRISMA_DIR: z.string().optional(),
+  /** Folder of the system buildpacks; the product's own by default. */
   BLOOMERY_BUILDPACKS_DIR: z.string().optional(),
   /** The API as `cf_api` and token issuer name it; default http://api.<system domain>:<http port>. */
   BLOOMERY_PUBLIC_API_URL: z.url().optional(),
   /** Whose X-Forwarded-* headers are believed: addresses, networks, or loopback, linklocal, uniquelocal. */
   BLOOMERY_TRUSTED_PROXIES: z.string().default('loopback'),
+  /** Largest upload. */
   BLOOMERY_MAX_PACKAGE_MB: Megabytes.default(1024),
+  /** Memory of a process that asks for none. */
   BLOOMERY_DEFAULT_MEMORY_MB: Megabytes.default(1024),
+  /** Disk of a process that asks for none. */
   BLOOMERY_DEFAULT_DISK_MB: Megabytes.default(1024),
+  /** Most disk that a process may ask for. */
   BLOOMERY_MAX_DISK_MB: Megabytes.default(10_240),
+  /** Memory of a build. */
   BLOOMERY_STAGING_MEMORY_MB: Megabytes.default(1024),
+  /** Disk of a build. */
   BLOOMERY_STAGING_DISK_MB: Megabytes.default(6144),
   /** Bytes of log per second and instance, -1: unlimited. */
   BLOOMERY_DEFAULT_LOG_RATE: z.coerce.number().int().min(-1).default(-1),

@@ -4,15 +4,21 @@ import { z } from 'zod'
 
 /** What may be set for `npm start`, besides what every role reads. docs/configuration.md lists all of it. */
 const LauncherEnv = PlatformEnv.extend({
+  /** For `npm start` docker where an engine answers, else process. */
   BLOOMERY_ENGINE: z.enum(['docker', 'process']).optional(),
   /** May missing programs be installed by apt? `ask`: on a terminal; elsewhere only as root. */
   BLOOMERY_INSTALL: z.enum(['yes', 'no', 'ask']).default('ask'),
   /** Whether the first start pushes examples/hello-node. */
   BLOOMERY_SAMPLE: z.enum(['yes', 'no']).default('yes'),
+  /** Password of `admin`; without it one is made at the first start and kept in $BLOOMERY_HOME/admin-password. */
   BLOOMERY_ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
+  /** `npm start` builds it where it is missing. */
   BLOOMERY_STACK_IMAGE: z.string().default('bloomery/stack:bookworm'),
+  /** For `npm start` instead of the embedded one. */
   DATABASE_URL: z.string().optional(),
+  /** For `npm start` instead of a private one. */
   REDIS_URL: z.string().optional(),
+  /** For `npm start` instead of $BLOOMERY_HOME/blobs. */
   BLOBSTORE_URL: z.string().optional(),
 })
 

@@ -37,9 +37,14 @@ const CellEnv = z.object({
     .positive()
     .optional()
     .describe('Disk that instances may ask for together; four times what is free by default'),
-  BLOOMERY_CELL_MAX_INSTANCES: z.coerce.number().int().positive().default(250),
+  BLOOMERY_CELL_MAX_INSTANCES: z.coerce.number().int().positive().default(250).describe('Most instances on this cell'),
   BLOOMERY_CELL_DROPLETS: z.string().optional().describe('Folder of unpacked droplets, each named by its SHA-256'),
-  BLOOMERY_CELL_DROPLET_CACHE_MB: z.coerce.number().int().positive().default(10_240),
+  BLOOMERY_CELL_DROPLET_CACHE_MB: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(10_240)
+    .describe('Unpacked droplets beyond this size that nothing runs from are removed'),
   BLOOMERY_CELL_DISK: z
     .enum(['auto', 'measured'])
     .default('auto')

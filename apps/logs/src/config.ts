@@ -1,11 +1,12 @@
 import { join } from 'node:path'
-import { homePaths, LogsListenEnv, parseEnvironment, PlatformEnv } from '@bloomery/config'
+import { homePaths, LogsListenEnv, NodeEnv, parseEnvironment, PlatformEnv } from '@bloomery/config'
 import { z } from 'zod'
 
 const MiB = 1024 * 1024
 
 const LogsEnv = PlatformEnv.pick({ BLOOMERY_HOME: true })
   .extend(LogsListenEnv.shape)
+  .extend(NodeEnv.shape)
   .extend({
     BLOOMERY_LOGS_BYTES_PER_APP: z.coerce
       .number()

@@ -29,6 +29,7 @@ const RouterEnv = PlatformEnv.extend({
         .map((id) => id.trim())
         .filter(Boolean),
     ),
+  /** Processes that carry traffic. */
   BLOOMERY_ROUTER_WORKERS: z.coerce.number().int().min(1).max(64).default(2),
   /** How long health answers 503 while new connections are still served, so that a load balancer in front looks elsewhere. */
   BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS: z.coerce.number().min(0).max(600).default(0),

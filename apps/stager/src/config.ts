@@ -40,8 +40,11 @@ const StagerEnv = z.object({
     .describe('A build that takes longer is ended'),
   BLOOMERY_TRUST_HOST_CERTIFICATES: Flag.default(true).describe('Whether staging trusts the authorities that the machine trusts'),
   BLOOMERY_PROCESS_UNCONFINED: Flag.default(false).describe('Lets the process engine stage apps without any confinement'),
+  /** Handed on to builds. */
   HTTP_PROXY: z.string().optional(),
+  /** Handed on to builds. */
   HTTPS_PROXY: z.string().optional(),
+  /** Handed on to builds. */
   NO_PROXY: z.string().optional(),
 })
 

@@ -2,12 +2,19 @@ import { z } from 'zod'
 
 /** What every role needs to know of the installation as users see it. */
 export const PlatformEnv = z.object({
+  /** Where all data lies. */
   BLOOMERY_HOME: z.string().default('./.bloomery'),
+  /** Address at which the router listens. */
   BLOOMERY_BIND: z.string().default('127.0.0.1'),
+  /** Public HTTP port. */
   BLOOMERY_HTTP_PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
+  /** Public HTTPS port. */
   BLOOMERY_HTTPS_PORT: z.coerce.number().int().min(0).max(65_535).default(8443),
+  /** Public ssh port. */
   BLOOMERY_SSH_PORT: z.coerce.number().int().min(0).max(65_535).default(2222),
+  /** Domain of the platform itself: `api.`, `uaa.`, `login.`, `log-cache.`, `console.` */
   BLOOMERY_SYSTEM_DOMAIN: z.string().default('bloomery.localhost'),
+  /** Default shared domain of apps. */
   BLOOMERY_APPS_DOMAIN: z.string().default('apps.localhost'),
   /** Further host names, comma-separated, under which the API may be addressed and builds its links. */
   BLOOMERY_API_NAMES: z
