@@ -57,6 +57,7 @@ if (found === undefined) {
     enforcesMemory: true,
     enforcesDisk: isRoot(),
     enforcesProcesses: true,
+    countsMemory: true,
     runsInside: true,
     ringInside: '/run/bloomery/output',
   })

@@ -43,7 +43,8 @@ if (!sandbox.works) {
     image: '',
     enforcesMemory: true,
     enforcesDisk: isRoot(),
-    enforcesProcesses: isCgroupRoot,
+    enforcesProcesses: isCgroupRoot || !isRoot(),
+    countsMemory: isCgroupRoot,
     runsInside: isRoot(),
   })
 }

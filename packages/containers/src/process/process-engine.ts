@@ -99,7 +99,8 @@ export class ProcessEngine implements ContainerEngine {
       sandbox.remark,
       'apps share the network of this machine: use the docker engine for anything but a first look',
       cgroups === undefined
-        ? 'memory is measured, processor and number of processes are not limited: control groups need root'
+        ? `memory is measured every half second, the processor is not shared out${sandbox.works && !isRoot() ? '' : ', the number of processes is not limited'}: ` +
+          `control groups ${isRoot() ? 'cannot be made here' : 'need root'}`
         : undefined,
     ]
     this.isolation = {

@@ -80,9 +80,14 @@ export function sandboxed(spec: ContainerSpec, paths: SandboxPaths): string[] {
     ...spec.mounts.flatMap(({ source, target, readOnly }) => [readOnly ? '--ro-bind' : '--bind', source, target]),
     ...['--chdir', spec.workingDirectory ?? '/home/vcap', '--'],
     ...dropPrivileges(),
+    ...limitProcesses(spec.pidsLimit),
     ...spec.command,
   ]
 }
+
+/** Where there is no control group: the kernel counts a user's processes for each user namespace by itself. */
+const limitProcesses = (limit: number): string[] =>
+  isRoot() ? [] : ['sh', '-c', 'ulimit -u "$0" 2>/dev/null; exec "$@"', String(limit)]
 
 /** Folders above mount points, which bubblewrap would make for their owner alone. */
 function parentsOf(targets: readonly string[]): string[] {
