@@ -130,9 +130,9 @@ class Builder:
             complain("No start command specified by buildpack or via Procfile.")
             complain("App will not start unless a command is provided at runtime.")
         self.close_droplet(processes)
-        packed, shared = droplet.pack(self.contents, self.stage / "droplet.tar.gz", self.cache / ".members", self.tmp)
+        shared = droplet.pack(self.contents, self.stage / "droplet.tar.gz", self.cache / ".members", self.tmp)
         layers = droplet.detach(self.contents, shared, self.tmp / "made")
-        self.write_result(processes, sidecars, {**packed, "layers": layers})
+        self.write_result(processes, sidecars, layers)
 
     def prepare(self):
         sources.unpack_zip(self.tmp / "package.zip", self.app)
@@ -252,7 +252,7 @@ class Builder:
             (self.contents / name).mkdir(exist_ok=True)
         os.rename(self.app, self.contents / "app")
 
-    def write_result(self, processes, sidecars, packed=None):
+    def write_result(self, processes, sidecars, layers=None):
         metadata = self.metadata()
         last = metadata[-1] if metadata else {"key": "", "name": ""}
         result = {
@@ -267,8 +267,8 @@ class Builder:
                 "buildpacks": metadata,
             },
         }
-        if packed:
-            result["droplet"] = packed
+        if layers is not None:
+            result["droplet"] = {"layers": layers}
         partial = self.stage / "result.json.new"
         partial.write_text(json.dumps(result))
         partial.rename(self.stage / "result.json")

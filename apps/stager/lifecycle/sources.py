@@ -35,7 +35,8 @@ def unpack_zip(archive, target):
             # The package was checked when it came; buildpack archives come from anywhere.
             if at == root:
                 continue
-            if not at.startswith(root + os.sep) or not os.path.realpath(os.path.dirname(at)).startswith(root):
+            parent = os.path.realpath(os.path.dirname(at))
+            if not at.startswith(root + os.sep) or (parent != root and not parent.startswith(root + os.sep)):
                 raise SourceError(f"The archive holds a name that leads out of it: {entry.filename!r}")
             mode = entry.external_attr >> 16
             if entry.is_dir():

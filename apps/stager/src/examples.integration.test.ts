@@ -3,34 +3,12 @@ import { existsSync } from 'node:fs'
 import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ProcessEngine } from '@bloomery/containers'
-import { silentLogger } from '@bloomery/telemetry'
-import { dockerAnswers, eventually, withPostgres } from '@bloomery/testing'
-import { type Bench, examplePath, makeBench, serving } from './testing.fixture.js'
+import { eventually, withPostgres } from '@bloomery/testing'
+import { type Bench, examplePath, makeBench, serving, workingEngines } from './testing.fixture.js'
 
 const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 'binary_buildpack']
 
-/** Whether apps can be confined here without containers. */
-async function processEngineWorks(): Promise<boolean> {
-  const folder = await mkdtemp(join(tmpdir(), 'bloomery-try-'))
-  const engine = new ProcessEngine({
-    installationId: 'try',
-    folder,
-    supervisorEntry: '',
-    allowUnconfined: false,
-    logger: silentLogger,
-  })
-  await engine.prepare()
-  await rm(folder, { recursive: true, force: true })
-  return engine.confinement().processes === 'sandbox'
-}
-
-const ENGINES = [
-  ['docker', await dockerAnswers()],
-  ['process', await processEngineWorks()],
-] as const
-
-for (const [kind, works] of ENGINES)
+for (const [kind, works] of await workingEngines())
   (works ? describe : describe.skip)(`the examples on the ${kind} engine`, () => {
     const database = withPostgres()
     let bench: Bench
@@ -98,16 +76,20 @@ for (const [kind, works] of ENGINES)
     }, 120_000)
 
     const hasNginx = kind === 'docker' || existsSync('/usr/sbin/nginx')
-    ;(hasNginx ? it : it.skip)('static-site', async () => {
-      const { droplet, command } = await staged({ files: examplePath('static-site') })
-      const look =
-        'curl -si localhost:$PORT/; curl -s -o /dev/null -w "%{http_code}\\n" localhost:$PORT/Staticfile; curl -s localhost:$PORT/none'
-      const answer = await bench.inDroplet(droplet.sha256, serving(command, look))
-      expect(answer).toContain('A static site')
-      expect(answer).not.toMatch(/nginx\//)
-      expect(answer).toContain('404')
-      expect(answer).toContain('Not here')
-    }, 120_000)
+    ;(hasNginx ? it : it.skip)(
+      'static-site',
+      async () => {
+        const { droplet, command } = await staged({ files: examplePath('static-site') })
+        const look =
+          'curl -si localhost:$PORT/; curl -s -o /dev/null -w "%{http_code}\\n" localhost:$PORT/Staticfile; curl -s localhost:$PORT/none'
+        const answer = await bench.inDroplet(droplet.sha256, serving(command, look))
+        expect(answer).toContain('A static site')
+        expect(answer).not.toMatch(/nginx\//)
+        expect(answer).toContain('404')
+        expect(answer).toContain('Not here')
+      },
+      120_000,
+    )
 
     it('binary-app: by name only, with its mode kept', async () => {
       const folder = await mkdtemp(join(tmpdir(), 'binary-'))

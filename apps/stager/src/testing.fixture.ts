@@ -10,6 +10,7 @@ import { execute, type Pool, rows, sql } from '@bloomery/database/sql'
 import type { LogSender } from '@bloomery/feeds'
 import { Keyring } from '@bloomery/secrets'
 import { silentLogger } from '@bloomery/telemetry'
+import { dockerAnswers } from '@bloomery/testing'
 import { build as bundle } from 'esbuild'
 import yazl from 'yazl'
 import { BuildpackStore } from './buildpacks/buildpack-store.js'
@@ -105,8 +106,11 @@ export interface Bench {
   addBuildpack(name: string, files: Files, options?: { position?: number; enabled?: boolean }): Promise<void>
   build(guid: string): Promise<BuildRow | undefined>
   droplet(guid: string | null): Promise<DropletRow>
+  packageKey(build: string): Promise<string>
   /** The folders that a cell lays over one another, the topmost first. */
   foldersOf(sha256: string): Promise<string[]>
+  /** As if the apps' last droplets lay on another machine. */
+  forgetLayers(): Promise<void>
   /** Runs a shell script in a container of the droplet, with the environment that a cell gives, and answers what it printed. */
   inDroplet(sha256: string, script: string): Promise<string>
   close(): Promise<void>
@@ -227,7 +231,18 @@ export async function makeBench(
       if (!found) throw new Error('there is no such droplet')
       return found
     },
+    packageKey: async (build) => {
+      const [found] = await rows<{ key: string }>(
+        pool,
+        sql`SELECT p.blob_key AS key FROM builds b JOIN packages p ON p.guid = b.package_guid WHERE b.guid = ${build}`,
+      )
+      return found?.key ?? ''
+    },
     foldersOf,
+    forgetLayers: async () => {
+      for (const name of await readdir(join(home, 'caches'), { recursive: true }))
+        if (name.endsWith('.layers.json')) await rm(join(home, 'caches', name))
+    },
     inDroplet: async (sha256, script) => {
       const name = `look-${randomUUID()}`
       const reserved = await engine.reserveEndpoint([8080], [])
@@ -265,6 +280,24 @@ export async function makeBench(
       await rm(home, { recursive: true, force: true })
     },
   }
+}
+
+/** Each engine, and whether this machine has what it takes to confine apps by it. */
+export async function workingEngines(): Promise<readonly (readonly ['docker' | 'process', boolean])[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'bloomery-try-'))
+  const engine = new ProcessEngine({
+    installationId: 'try',
+    folder,
+    supervisorEntry: '',
+    allowUnconfined: false,
+    logger: silentLogger,
+  })
+  await engine.prepare()
+  await rm(folder, { recursive: true, force: true })
+  return [
+    ['docker', await dockerAnswers()],
+    ['process', engine.confinement().processes === 'sandbox'],
+  ]
 }
 
 async function makeEngine(kind: ContainerEngine['kind'], home: string): Promise<ContainerEngine> {

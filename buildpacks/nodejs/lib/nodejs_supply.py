@@ -25,6 +25,7 @@ fi
 def supply(staging):
     staging.banner("Nodejs Buildpack")
     package = Package(staging.build)
+    package.refuse_other_managers()
     staging.write_config("nodejs")
     node_version, headers = install_node(staging, package)
     npm_version = install_npm(staging, package, node_version)

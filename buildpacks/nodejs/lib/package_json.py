@@ -53,6 +53,18 @@ class Package:
     def uses_yarn(self):
         return (self.folder / "yarn.lock").is_file()
 
+    def refuse_other_managers(self):
+        """What neither npm nor yarn 1 can read: said before anything is downloaded."""
+        lock = self.folder / "yarn.lock"
+        if lock.is_file() and "__metadata:" in lock.read_text("utf-8", "replace")[:4096]:
+            log.fail(
+                "yarn.lock was written by Yarn 2 or later; this buildpack has Yarn 1 and npm.\n"
+                "Push a package-lock.json instead of yarn.lock (npm install), or push node_modules with the app."
+            )
+        for name, manager in (("pnpm-lock.yaml", "pnpm"), ("bun.lock", "Bun"), ("bun.lockb", "Bun")):
+            if (self.folder / name).is_file() and not self.lock():
+                log.warning(f"{name} is not read: {manager} is not part of this buildpack. npm installs by package.json alone.")
+
     def leaves_runtime_alone(self):
         """Whether no script of the app installs programs beside Node itself (npm install -g)."""
         return not any(GLOBAL_OPTION.search(str(script)) for script in self.scripts.values())

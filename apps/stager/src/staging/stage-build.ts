@@ -194,7 +194,7 @@ async function stageIn(
     )
   if (Object.keys(result.process_types).length === 0 && !(await parts.builds.hasWebCommand(build.appGuid)))
     throw stagingError('Start command not specified', 'Add a Procfile, or name the command with cf push -c.')
-  const droplet = await storeDroplet(parts, build, log, workspace, result.droplet)
+  const droplet = await storeDroplet(parts, build, log, workspace)
   if (droplets !== undefined) {
     const handed = await handOver({
       droplets,
@@ -257,7 +257,6 @@ async function storeDroplet(
   build: ClaimedBuild,
   log: StagingLog,
   workspace: Workspace,
-  announced: { sha256: string; size: number },
 ): Promise<Pick<StagedDroplet, 'guid' | 'blobKey' | 'sha256' | 'sizeBytes'>> {
   const path = join(workspace.stage, 'droplet.tar.gz')
   const file = await openUntrusted(path)
@@ -273,8 +272,6 @@ async function storeDroplet(
   const guid = build.dropletGuid ?? randomUUID()
   const blobKey = `droplets/${guid}`
   const stored = await parts.blobstore.putFile(blobKey, path)
-  if (stored.sha256 !== announced.sha256)
-    throw stagingError('the droplet is not what the builder made', 'Push again; if it stays so, the buildpack is at fault.')
   log.say(`Uploaded droplet (${shortBytes(stored.sizeBytes)})`)
   return { guid, blobKey, sha256: stored.sha256, sizeBytes: stored.sizeBytes }
 }

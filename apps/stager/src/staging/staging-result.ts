@@ -27,13 +27,7 @@ const StagingResult = z.object({
       }),
     ),
   }),
-  droplet: z
-    .object({
-      sha256: z.string().regex(/^[0-9a-f]{64}$/),
-      size: z.number().int().nonnegative(),
-      layers: z.array(DropletLayer).max(20),
-    })
-    .optional(),
+  droplet: z.object({ layers: z.array(DropletLayer).max(20) }).optional(),
 })
 export type StagingResult = z.infer<typeof StagingResult>
 
