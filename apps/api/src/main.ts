@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -25,6 +26,7 @@ import { BootstrapTokens, JoinTokens } from './nodes/join-tokens.js'
 import { oauthRoutes } from './oauth/routes.js'
 import { SigningKeys } from './oauth/signing-keys.js'
 import { Tokens } from './oauth/tokens.js'
+import { retain } from './retention/retain.js'
 import { seed } from './seed/seed.js'
 import { removeLeftWorkFolders } from './uploads/work-folders.js'
 
@@ -144,6 +146,7 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
   }
   await app.listen(config.listen)
   jobs.start()
+  const retentionHolder = `${config.nodeId}:${randomUUID()}`
   const upkeep = setInterval(() => {
     void (async () => {
       await keys.rotate()
@@ -152,6 +155,7 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
         identity = await issueNodeIdentity(authority, { role: 'api', nodeId: config.nodeId })
         if (internal.server instanceof TlsServer) internal.server.setSecureContext(secureContextOf(identity))
       }
+      await retain({ pool, blobstore, log, holder: retentionHolder, now })
     })().catch((error: unknown) => log.warn({ err: error }, 'upkeep failed, will try again'))
   }, HOUR_MS)
   onClose(() => clearInterval(upkeep))
