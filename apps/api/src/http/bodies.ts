@@ -22,7 +22,7 @@ function describeIssue(issue: z.core.$ZodIssue): string {
 function wordsOf(issue: z.core.$ZodIssue): string {
   if (issue.code !== 'invalid_type' || !issue.message.startsWith('Invalid input')) return issue.message
   if (issue.message.endsWith('received undefined')) return issue.path.length > 0 ? 'must be given' : 'The request has no body'
-  const kind = { record: 'object' }[issue.expected] ?? issue.expected
+  const kind: string = issue.expected === 'record' ? 'object' : issue.expected
   return `${issue.path.length > 0 ? 'must be' : 'The body must be'} ${/^[aeio]/.test(kind) ? 'an' : 'a'} ${kind}`
 }
 
