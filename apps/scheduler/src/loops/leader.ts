@@ -10,7 +10,7 @@ import { listRoutes } from '../routes/read-routes.js'
 import type { RouteFeed } from '../routes/route-feed.js'
 import type { RouterAcks } from '../routes/router-acks.js'
 import { recordWithdrawals, releaseAddresses } from '../routes/withdrawals.js'
-import { pruneDecisions } from '../state/decision-records.js'
+import { pruneState } from '../state/prune.js'
 import { listInstances, readFingerprint, readSnapshot } from '../state/read-state.js'
 import type { InstanceRow } from '../state/rows.js'
 import { InstanceWrites } from '../state/write-instances.js'
@@ -193,8 +193,8 @@ export class Leader {
     for (const cellId of await guarded(pool, this.lease, (on) => releaseAddresses(on, acks, clock.now()))) sessions.wake(cellId)
     if (now - this.#lastPruneAt >= PRUNE_MS) {
       this.#lastPruneAt = now
-      await guarded(pool, this.lease, pruneDecisions)
-      log.debug('decision records pruned')
+      await guarded(pool, this.lease, pruneState)
+      log.debug('decision records, run specs and cells pruned')
     }
   }
 
