@@ -11,6 +11,9 @@ const OWNED: Readonly<Record<string, (names: readonly string[]) => SqlQuery>> = 
   'droplets/': (names) =>
     sql`SELECT guid AS name FROM droplets WHERE guid = ANY(${[...names]}) AND state NOT IN ('EXPIRED', 'FAILED')`,
   'files/': (names) => sql`SELECT DISTINCT sha256 AS name FROM matched_files WHERE sha256 = ANY(${[...names]})`,
+  'buildpacks/': (names) => sql`SELECT sha256 AS name FROM buildpacks WHERE sha256 = ANY(${[...names]})`,
+  // What was received and waits to be processed; a buildpack's waits by a name of its own, and never this long.
+  'uploads/': (names) => sql`SELECT guid AS name FROM droplets WHERE guid = ANY(${[...names]}) AND state = 'PROCESSING_UPLOAD'`,
   'caches/': (names) => sql`SELECT guid AS name FROM apps WHERE guid = ANY(${[...names]})`,
 }
 

@@ -72,8 +72,15 @@ describe('retention', () => {
     for (const key of ['packages/none', 'droplets/none', 'files/none', 'caches/none/cflinuxfs4', `caches/${app}/cflinuxfs4`])
       hold(key)
     hold('packages/just-now', 0)
+    hold('buildpacks/none')
+    hold('buildpacks/cafe')
+    hold('uploads/none.checked')
+    await postgres.pool.query(
+      "INSERT INTO buildpacks (guid, name, position, state, sha256) VALUES ('b', 'mine', 1, 'READY', 'cafe')",
+    )
     await run()
     expect([...blobstore.blobs.keys()].filter((key) => key.includes('none'))).toEqual([])
+    expect(blobstore.blobs.has('buildpacks/cafe')).toBe(true)
     expect(blobstore.blobs.has('packages/just-now')).toBe(true)
     expect(blobstore.blobs.has(`caches/${app}/cflinuxfs4`)).toBe(true)
   })
