@@ -14,7 +14,8 @@ const LIMITS = { maxEntries: 1_000_000, maxBytes: 16 * 1024 ** 3, maxRatio: 1000
 /** A stager hands a folder over before its app is started: what is this young may be about to be used. */
 const YOUNG_MS = 30 * 60_000
 const SHA256 = /^[0-9a-f]{64}$/
-const LAYER = /^layer-[\w.-]{1,250}$/
+/** Not what lies beside one: its size. */
+const LAYER = /^layer-(?!.*\.size$)[\w.-]{1,200}$/
 
 /** A start that failed for the platform's sake. */
 export class DropletUnavailable extends Error {
