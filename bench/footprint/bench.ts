@@ -15,16 +15,23 @@ const read = (path: string): string => {
   }
 }
 
-/** Every process that carries the home folder in its environment or command line: what the start command started, itself included. */
+/**
+ * Every process that carries the home folder in its environment or command line, and Postgres' own children, which write a title
+ * over theirs: what the start command started, itself included.
+ */
 function processesOf(home: string): Seen[] {
-  return readdirSync('/proc')
-    .filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid)
-    .flatMap((pid) => {
-      const command = read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim()
-      if (!(read(`/proc/${pid}/environ`) + command).includes(home)) return []
-      const pss = /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1]
-      return [{ pid: Number(pid), command: command.slice(0, 120), pssMb: Math.round(Number(pss ?? 0) / 102.4) / 10 }]
-    })
+  const pids = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid)
+  const commandOf = (pid: string) => read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim()
+  const marked = pids.filter((pid) => (read(`/proc/${pid}/environ`) + commandOf(pid)).includes(home))
+  const children = pids.filter((pid) => {
+    const parent = /^PPid:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? ''
+    return !marked.includes(pid) && marked.includes(parent) && commandOf(pid).startsWith('postgres: ')
+  })
+  return [...marked, ...children].map((pid) => {
+    const command = commandOf(pid)
+    const pss = /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1]
+    return { pid: Number(pid), command: command.slice(0, 120), pssMb: Math.round(Number(pss ?? 0) / 102.4) / 10 }
+  })
 }
 
 export async function run() {

@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { isAlive, readPidFile, spawnDetached, stopProcess, writePidFile } from '@bloomery/embedded'
 import { hasProgram } from './install.js'
 import type { Settings } from './settings.js'
+import type { Ward } from './supervisor.js'
 
 const START_TIMEOUT_MS = 30_000
 
@@ -62,6 +63,25 @@ export async function startDockerDaemon(settings: Settings): Promise<boolean> {
   await stopProcess(identity, [['SIGTERM', 5_000]])
   rmSync(pidFileOf(settings), { force: true })
   return false
+}
+
+/** The daemon as a process that shall run, if it was this platform that started it. */
+export function dockerDaemonWard(settings: Settings): Ward | undefined {
+  if (!readPidFile(pidFileOf(settings))) return undefined
+  return {
+    name: 'dockerd',
+    ensure: async () => {
+      const running = readPidFile(pidFileOf(settings))
+      if (running) return { identity: running, adopted: true }
+      // Someone else may have been quicker, a service manager say; then it is theirs to look after, and its end is looked for again.
+      if (!(await dockerAnswers()) && !(await startDockerDaemon(settings)))
+        throw new Error(`the Docker engine does not start again: ${dockerDaemonComplaint(settings)}`)
+      const identity = readPidFile(pidFileOf(settings))
+      if (!identity) throw new Error('another Docker engine has taken its place')
+      return { identity, adopted: false }
+    },
+    stop: () => stopDockerDaemon(settings),
+  }
 }
 
 /** Why the daemon did not start, as far as its log tells. */

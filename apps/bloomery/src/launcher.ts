@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startPostgres, startRedis, type EmbeddedServer } from '@bloomery/embedded'
 import { runProgram } from './child-program.js'
-import { stopDockerDaemon } from './docker-engine.js'
+import { dockerDaemonWard } from './docker-engine.js'
 import { chooseEngine, type EngineChoice } from './engine-choice.js'
 import { EventLog } from './event-log.js'
 import type { Home } from './home.js'
@@ -16,7 +16,7 @@ import { repositoryPath, rolePrograms } from './roles.js'
 import type { Settings } from './settings.js'
 import { Supervisor } from './supervisor.js'
 
-const READY_TIMEOUT_MS = 120_000
+const READY_TIMEOUT_MS = 240_000
 const APP_GRACE_SECONDS = 10
 
 /** What became of examples/hello-node. */
@@ -91,7 +91,10 @@ export class Launcher {
     const engine: Step = {
       title: 'Container engine and stack image',
       run: async (say) => {
-        if (this.#engine.kind === 'docker') await this.#buildStack(say)
+        if (this.#engine.kind !== 'docker') return
+        const daemon = dockerDaemonWard(this.#settings)
+        if (daemon) await this.#supervisor.add(daemon)
+        await this.#buildStack(say)
       },
     }
     const roles: Step = { title: 'Roles', run: (say) => this.#startRoles(home, say) }
@@ -229,16 +232,17 @@ export class Launcher {
     await this.#supervisor.release()
     // The cell first: it would tell of crashes, and start again what we stop.
     await this.#supervisor.stop(['cell', 'router'])
-    if (this.#roles.length > 0) {
-      say('Stopping apps')
-      await this.#stopApps()
-    }
-    await this.#supervisor.stop(['control'])
-    await this.#supervisor.stop(['redis', 'postgres'])
-    if (this.#engine.kind === 'docker') await stopDockerDaemon(this.#settings)
+    const apps = this.#roles.length > 0 ? this.#stopApps(say) : Promise.resolve()
+    // Whatever becomes of the apps, nothing else stays.
+    await apps.finally(async () => {
+      await this.#supervisor.stop(['control'])
+      await this.#supervisor.stop(['redis', 'postgres'])
+      await this.#supervisor.stop(['dockerd'])
+    })
   }
 
-  async #stopApps(): Promise<void> {
+  async #stopApps(say: (line: string) => void): Promise<void> {
+    say('Stopping apps')
     await runProgram({
       program: repositoryPath('apps/bloomery/dist/stop-apps.entry.js'),
       env: { ...this.#roleEnvironment, BLOOMERY_APP_GRACE_SECONDS: String(APP_GRACE_SECONDS) },
