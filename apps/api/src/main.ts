@@ -19,6 +19,7 @@ import { Changes } from './http/changes.js'
 import type { Context } from './http/context.js'
 import { Jobs } from './jobs/jobs.js'
 import { createStoreLogReader } from './logs/store-log-reader.js'
+import { Tails } from './logs/tails.js'
 import { ensureAuthority } from './nodes/authorities.js'
 import { IngressCertificates } from './nodes/ingress-certificates.js'
 import { buildInternalApp } from './nodes/internal-app.js'
@@ -98,6 +99,7 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
     stagingQueue,
     logSender,
     logReader,
+    tails: new Tails(Date.now),
     changes,
     jobs,
     settings,

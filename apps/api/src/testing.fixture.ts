@@ -13,6 +13,7 @@ import { Nudges, StagingQueue } from '@bloomery/queues'
 import { Keyring } from '@bloomery/secrets'
 import { silentLogger } from '@bloomery/telemetry'
 import { createTestDatabase } from '@bloomery/testing'
+import { Tails } from './logs/tails.js'
 import { buildApp } from './app.js'
 import { Changes } from './http/changes.js'
 import type { Context } from './http/context.js'
@@ -111,6 +112,7 @@ export async function startTestApi(
     stagingQueue,
     logSender: logs,
     logReader: logs,
+    tails: new Tails(Date.now),
     changes,
     jobs,
     settings: compiled,

@@ -11,6 +11,7 @@ import type { Changes } from './changes.js'
 import type { Jobs } from '../jobs/jobs.js'
 import type { ApiSettings } from '../settings.js'
 import type { LogReader } from '../logs/log-reader.js'
+import type { Tails } from '../logs/tails.js'
 
 /** Everything the API's routes are made of; `buildApp(context)` is the whole API as a value, which tests start. */
 export interface Context {
@@ -22,6 +23,7 @@ export interface Context {
   readonly stagingQueue: StagingQueue
   readonly logSender: LogSender
   readonly logReader: LogReader
+  readonly tails: Tails
   readonly changes: Changes
   readonly jobs: Jobs
   readonly settings: ApiSettings

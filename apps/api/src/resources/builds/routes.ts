@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Build, Prisma } from '@bloomery/database'
 import { z } from 'zod'
@@ -72,6 +73,7 @@ export function buildRoutes(app: FastifyInstance, context: Context): void {
       (each) => each?.state !== 'STAGING',
     )
     if (!build) throw notFound('Build')
+    if (build.state !== 'STAGING') await delay(context.tails.millisecondsUntilShown(build.appGuid, build.updatedAt.getTime()))
     return presentBuild(build, request.baseUrl)
   })
 

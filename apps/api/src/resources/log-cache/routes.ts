@@ -30,7 +30,12 @@ export function logCacheRoutes(app: FastifyInstance, context: Context): void {
     if (!isTail(query)) return logReader.read(source, query)
     const left = new AbortController()
     reply.raw.once('close', () => left.abort())
-    return logReader.read(source, query, { waitMs: waitOf(request), signal: left.signal })
+    // Who says how long to wait shows every line at once.
+    const hidesYoungLines = request.headers['prefer'] === undefined
+    if (hidesYoungLines) context.tails.noteRead(source)
+    const envelopes = await logReader.read(source, query, { waitMs: waitOf(request), signal: left.signal })
+    if (hidesYoungLines) context.tails.noteRead(source)
+    return envelopes
   })
 
   app.get('/api/v1/meta', { config: { permission: 'authenticated' } }, async (request) => {
