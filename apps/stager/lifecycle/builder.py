@@ -195,7 +195,9 @@ class Builder:
         """Later sources win by type; a type keeps its place in the list."""
         processes, sidecars = {}, []
         for position in range(len(self.supplied)):
-            structured.merge_launch(self.launch_file(position), processes, sidecars)
+            supplied = self.launch_file(position)
+            if supplied:
+                structured.merge_launch(supplied, processes, sidecars)
         launch = self.launch_file(len(self.supplied))
         if launch:
             structured.merge_launch(launch, processes, sidecars)
