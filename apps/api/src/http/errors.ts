@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { CF_ERRORS, CfError, type CfErrorView } from '@bloomery/contracts'
 import type { Logger } from '@bloomery/telemetry'
+import { drainBody } from '../uploads/drain-body.js'
 
 const UNKNOWN: CfErrorView = {
   code: CF_ERRORS.UnknownError.code,
@@ -11,6 +12,7 @@ const UNKNOWN: CfErrorView = {
 /** The one place where failures become answers: CfError as it says, framework faults in CF's words, all else UnknownError with its stack in the log only. */
 export function answerErrors(app: FastifyInstance, log: Logger): void {
   app.setErrorHandler(async (error: unknown, request, reply) => {
+    if (request.headers['content-type']?.startsWith('multipart/')) await drainBody(request.raw)
     const known = toCfError(error)
     if (known) {
       log.info({ requestId: request.id, url: request.url, kind: known.kind, detail: known.message }, 'refused')

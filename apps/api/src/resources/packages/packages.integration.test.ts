@@ -185,6 +185,23 @@ describe('packages', () => {
     expect((await uploadBits(developer, packageGuid, { a: '1' })).status).toBe(200)
   })
 
+  it('tells a client that is still sending why it is refused, whatever it sends', async () => {
+    const { developer, packageGuid } = await prepare()
+    const { port } = api.app.server.address() as AddressInfo
+    const { body, headers } = multipart([{ name: 'bits', bytes: Buffer.alloc(70 * 1024 ** 2), filename: 'package.zip' }])
+    for (const [guid, reason] of [
+      [packageGuid, 'larger than 65536 bytes'],
+      ['gone', 'Package not found'],
+    ] as const) {
+      const answer = await fetch(`http://127.0.0.1:${port}/v3/packages/${guid}/upload`, {
+        method: 'POST',
+        headers: { authorization: `bearer ${developer.token}`, ...headers },
+        body,
+      })
+      expect(await answer.text()).toContain(reason)
+    }
+  })
+
   it('gives up what an api was processing when it ended', async () => {
     const { developer, packageGuid } = await prepare()
     await api.context.db.package.update({
