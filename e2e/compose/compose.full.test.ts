@@ -1,0 +1,99 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { openClient } from '@bloomery/client'
+import { push } from '@bloomery/client/push'
+import { ask, freePort, REPOSITORY } from '../platform.js'
+
+// Builds the image and runs the whole file: minutes. Only with --full, and where an engine and compose are at hand.
+const compose = [['docker', 'compose'], ['docker-compose']].find(
+  ([program = '', ...rest]) => spawnSync(program, [...rest, 'version'], { stdio: 'ignore' }).status === 0,
+)
+const suite = process.env['BLOOMERY_TEST_FULL'] && compose ? describe : describe.skip
+const [program = '', ...before] = compose ?? []
+
+suite('docker compose, for real', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bloomery-compose-'))
+  const project = `bloomtest${process.pid}`
+  let port = 0
+  let env: NodeJS.ProcessEnv = {}
+  const run = (...args: string[]) =>
+    execFileSync(program, [...before, ...args], { cwd: folder, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  const dockerOut = (...args: string[]) => execFileSync('docker', args, { encoding: 'utf8' }).trim()
+  const untilReady = async (): Promise<void> => {
+    for (const end = Date.now() + 240_000; Date.now() < end;) {
+      if ((await ask(port, 'localhost', '/healthz', { timeoutMs: 3_000 })).status === 200) return
+      await new Promise((resolve) => setTimeout(resolve, 500))
+    }
+    throw new Error(`not ready: ${run('ps')}${run('logs', '--tail=20')}`)
+  }
+
+  beforeAll(async () => {
+    execFileSync(process.execPath, [join(REPOSITORY, 'e2e/compose/stand-in-images.mjs')], { stdio: 'ignore' })
+    for (const name of execFileSync('git', ['ls-files', '-z'], { cwd: REPOSITORY, encoding: 'utf8' }).split('\0').filter(Boolean))
+      cpSync(join(REPOSITORY, name), join(folder, name))
+    port = await freePort()
+    env = {
+      ...process.env,
+      DOCKER_BUILDKIT: '0',
+      COMPOSE_PROJECT_NAME: project,
+      BLOOMERY_COMPOSE_FOLDER: folder,
+      BLOOMERY_IMAGE: `bloomery/bloomery:${project}`,
+      BLOOMERY_HTTP_PORT: String(port),
+      BLOOMERY_HTTPS_PORT: String(await freePort()),
+      BLOOMERY_SSH_PORT: String(await freePort()),
+      BLOOMERY_API_PORT: String(await freePort()),
+      BLOOMERY_API_INTERNAL_PORT: String(await freePort()),
+      BLOOMERY_SCHEDULER_PORT: String(await freePort()),
+      BLOOMERY_LOGS_PORT: String(await freePort()),
+    }
+    delete env['BLOOMERY_TEST_FULL']
+    execFileSync(process.execPath, [join(REPOSITORY, 'apps/bloomery/bin/compose-init.mjs')], { env, stdio: 'ignore' })
+    run('build')
+    run('up', '-d')
+    await untilReady()
+  }, 1_500_000)
+
+  afterAll(() => {
+    if (env['COMPOSE_PROJECT_NAME'] === undefined) return
+    run('stop', 'cell')
+    run('run', '--rm', '--no-deps', 'cell', 'apps/bloomery/dist/stop-apps.entry.js')
+    run('down', '-v')
+    expect(dockerOut('volume', 'ls', '-q', '--filter', `name=${project}_`)).toBe('')
+    dockerOut('rmi', `bloomery/bloomery:${project}`)
+    rmSync(folder, { recursive: true, force: true })
+  }, 300_000)
+
+  it('a pushed app is served, outlives `down`, and is there with all its data after `up`', async () => {
+    const password = readFileSync(join(folder, '.bloomery-compose/secrets/admin-password'), 'utf8').trim()
+    const open = () =>
+      openClient({
+        api: `http://localhost:${port}`,
+        credentials: { kind: 'password', username: 'admin', password },
+      })
+    const client = await open()
+    const [organization] = await client.list<{ guid: string }>('/v3/organizations', { names: ['bloomery'] })
+    const [space] = await client.list<{ guid: string }>('/v3/spaces', { names: ['dev'], organization_guids: organization!.guid })
+    const app = { name: 'from-compose', buildpacks: ['staticfile_buildpack'], memory: '64M' }
+    await push(client, {
+      spaceGuid: space!.guid,
+      manifest: { applications: [app] },
+      folder: join(REPOSITORY, 'examples/static-site'),
+    })
+    const home = () => ask(port, 'from-compose.apps.localhost')
+    expect((await home()).status).toBe(200)
+    const label = `label=bloomery.installation=${/^BLOOMERY_INSTALLATION_ID=(.*)$/m.exec(readFileSync(join(folder, '.env'), 'utf8'))?.[1] ?? ''}`
+    const container = dockerOut('ps', '-q', '--filter', label)
+
+    run('down')
+    expect(dockerOut('ps', '-q', '--filter', label)).toBe(container)
+    run('up', '-d')
+    await untilReady()
+    expect(dockerOut('ps', '-q', '--filter', label)).toBe(container)
+    expect((await home()).status).toBe(200)
+    const apps = await (await open()).list<{ name: string; state: string }>('/v3/apps')
+    expect(apps).toEqual([expect.objectContaining({ name: 'from-compose', state: 'STARTED' })])
+  }, 900_000)
+})
