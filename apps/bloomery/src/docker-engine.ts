@@ -38,9 +38,12 @@ const dockerClientAnswers = (): Promise<boolean> =>
 
 const pidFileOf = (settings: Settings): string => join(settings.paths.run, 'dockerd.pid')
 
-/** Starts the engine's daemon where it is installed, nobody runs it and this user may: root, no DOCKER_HOST. */
+/** True where the daemon is installed, is not said to be elsewhere, and this user may run it. */
+export const mayStartDocker = (): boolean => process.getuid?.() === 0 && !process.env['DOCKER_HOST'] && hasProgram('dockerd')
+
+/** Starts the engine's daemon where nobody runs it. */
 export async function startDockerDaemon(settings: Settings): Promise<boolean> {
-  if (process.getuid?.() !== 0 || process.env['DOCKER_HOST'] || !hasProgram('dockerd')) return false
+  if (!mayStartDocker()) return false
   const logFile = join(settings.paths.roleLogs, 'dockerd.log')
   const identity = await spawnDetached({
     command: 'dockerd',

@@ -1,4 +1,4 @@
-import { dockerAnswers, dockerDaemonComplaint, startDockerDaemon } from './docker-engine.js'
+import { dockerAnswers, dockerDaemonComplaint, mayStartDocker, startDockerDaemon } from './docker-engine.js'
 import { hasProgram, installCommand, installPackages } from './install.js'
 import { LaunchError } from './launch-error.js'
 import type { Settings } from './settings.js'
@@ -39,6 +39,7 @@ async function bringUpDocker(settings: Settings, say: (line: string) => void): P
     if (!(await installPackages(['docker.io', 'iptables'], 'A Docker engine runs the apps.', settings, say))) return false
     if (await dockerAnswers()) return true
   }
+  if (!mayStartDocker()) return false
   say('Starting the Docker engine')
   return startDockerDaemon(settings)
 }
