@@ -120,7 +120,8 @@ const COMPOSE = {
   COMPOSE_PROJECT_NAME: "Name of the project; part of the volumes' names",
   BLOOMERY_INTERNAL_ADDRESS:
     'Address at which this machine offers the internal listeners, and the ports of instances, to other machines',
-  BLOOMERY_API_ADDRESS: "Address of the api's public listener (plain HTTP, for routers); a private one where routers run on other machines",
+  BLOOMERY_API_ADDRESS:
+    "Address of the api's public listener (plain HTTP, for routers); a private one where routers run on other machines",
   BLOOMERY_API_PORT: "Port of the api's public listener",
   BLOOMERY_API_INTERNAL_PORT: "Port of the api's internal listener",
   BLOOMERY_SCHEDULER_PORT: "Port of the scheduler's listener",

@@ -1,1 +1,1 @@
-export { Keyring, KeyringError, loadKeyring, rotateKeyring } from './keyring.js'
+export { Keyring, KeyringError, loadKeyring } from './keyring.js'

@@ -83,15 +83,6 @@ export function loadKeyring(path: string, options: { create?: boolean } = {}): K
   )
 }
 
-/** Adds a key and makes it current. Older keys stay for what they encrypted. */
-export function rotateKeyring(path: string, kid: string): Keyring {
-  const file = KeyringFile.parse(JSON.parse(readFileSync(path, 'utf8')))
-  const keys = new Map(Object.entries(file.keys).map(([id, key]) => [id, Buffer.from(key, 'base64')]))
-  if (keys.has(kid)) throw new KeyringError(`The keyring already has a key '${kid}'.`)
-  writeKeyring(path, kid, keys.set(kid, randomBytes(32)))
-  return loadKeyring(path)
-}
-
 function writeKeyring(path: string, current: string, keys: ReadonlyMap<string, Buffer>): void {
   mkdirSync(dirname(path), { recursive: true })
   const file = { version: 1, current, keys: Object.fromEntries([...keys].map(([kid, key]) => [kid, key.toString('base64')])) }
