@@ -43,6 +43,26 @@ describe('two schedulers', () => {
     expect(epochs.at(-1)! > epochs[0]!).toBe(true)
   })
 
+  it('a new leader ends nothing before the routers that were there have let go of it, however long nobody led', async () => {
+    const first = await platform.scheduler('s1')
+    const router = await platform.router('w0', first)
+    const cell = await platform.cell('c1', first)
+    const app = await platform.installation.startApp()
+    first.nudge()
+    await eventually(() => router.endpointsOf(app.host).length === 1)
+    await eventually(async () => (await rows(postgres.pool, sql`SELECT 1 FROM routers WHERE applied_revision > 1`)).length === 1)
+    await first.close()
+    await platform.installation.stop(app)
+    platform.clock.advance(60_000)
+    const second = await platform.scheduler('s2')
+    cell.use(second.port)
+    await eventually(async () => (await platform.instances())[0]?.unroutedAt != null)
+    expect(cell.stopped).toEqual([])
+    router.use(second.port)
+    await eventually(() => cell.stopped.length === 1, { timeoutMs: 3_000 })
+    expect(router.endpointsOf(app.host)).toEqual([])
+  })
+
   it('an old leader that wakes up writes nothing', async () => {
     const first = await platform.scheduler('s1')
     await eventually(() => first.isLeading)

@@ -161,6 +161,27 @@ describe('a stop', () => {
     await eventually(async () => (await rows(postgres.pool, sql`SELECT 1 FROM withdrawn_endpoints`)).length === 0)
   })
 
+  it('waits for routers too where somebody else has taken the instance out of the routes', async () => {
+    const scheduler = await platform.scheduler()
+    const router = await platform.router('w0', scheduler)
+    const cell = await platform.cell('c1', scheduler)
+    const app = await platform.installation.startApp()
+    scheduler.nudge()
+    await eventually(() => router.endpointsOf(app.host).length === 1)
+    router.acknowledges = false
+    // As the API writes it when one index is to be restarted.
+    await execute(
+      postgres.pool,
+      sql`UPDATE actual_instances SET state = 'stopping', stop_reason = 'restart', stop_phase = NULL, routable = false`,
+    )
+    scheduler.nudge()
+    await eventually(() => router.endpointsOf(app.host).length === 0)
+    await eventually(async () => (await platform.instances())[0]?.unroutedAt != null)
+    expect(cell.stopped).toEqual([])
+    await router.acknowledge(router.messages.at(-1)!)
+    await eventually(() => cell.stopped.length === 1, { timeoutMs: 2_000 })
+  })
+
   it('waits for requests that are still being answered', async () => {
     const scheduler = await platform.scheduler()
     const router = await platform.router('w0', scheduler)

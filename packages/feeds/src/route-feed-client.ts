@@ -6,7 +6,8 @@ import { NdjsonLines } from './ndjson-lines.js'
 
 /** Heartbeats come every 5 s; a feed that is silent for three of them is dead. */
 const SILENCE_MS = 15_000
-const BACKOFF_MS = { first: 100, most: 5_000 }
+/** Well below the five seconds for which a stop waits for routers. */
+const BACKOFF_MS = { first: 100, most: 1_500 }
 const ACK_TIMEOUT_MS = 5_000
 
 /** Where the feed's news go. Both calls have been carried out when they return: the revision is acknowledged then. */

@@ -30,8 +30,6 @@ export interface ConvergeDeps {
   readonly lease: Lease
   readonly sessions: CellSessions
   readonly effects: Effects
-  /** Whether routers may know the instance: then they have to let go of it before it stops. */
-  readonly isPublished: (instanceGuid: string) => boolean
   readonly maxStarting: number
   /** Cells that were there before this term are waited for this long: what they run already must not be placed again. */
   readonly awaitReports: boolean
@@ -99,7 +97,8 @@ async function perform(actions: readonly Action[], write: InstanceWrites, deps: 
     of('stop').map(({ row, reason }) => ({
       ...row,
       reason,
-      phase: row.instanceGuid !== null && deps.isPublished(row.instanceGuid) ? ('unroute' as const) : ('term' as const),
+      // Whatever once could be reached may be in a router's table, or have a request open, even if the feed has dropped it since.
+      phase: row.endpoint === null ? ('term' as const) : ('unroute' as const),
     })),
   )
   for (const action of actions)

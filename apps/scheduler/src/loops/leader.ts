@@ -48,7 +48,7 @@ const PRUNE_MS = 60 * 60_000
 const GRACE_MS = 15_000
 /** Agents report every 5 s. */
 const FIRST_REPORTS_MS = 7_000
-/** Instances stop this long after their withdrawal, whatever routers say. */
+/** Instances stop this long after their withdrawal, or after the new leader's first word of it, whatever routers say. */
 const UNROUTE_MS = 5_000
 
 /** The work of a leading scheduler: passes over all of desired and actual state, for one term. */
@@ -60,6 +60,8 @@ export class Leader {
   #lastPruneAt = performance.now()
   #settledSince: Date
   #hold: string | undefined
+  /** When this term's table was first published. */
+  #publishedAt: Date | undefined
   readonly #ledSince = performance.now()
 
   constructor(
@@ -129,7 +131,6 @@ export class Leader {
         lease: this.lease,
         sessions,
         effects,
-        isPublished: (guid) => this.deps.feed.holds(guid),
         maxStarting: this.deps.maxStarting,
         awaitReports: performance.now() - this.#ledSince < FIRST_REPORTS_MS,
       },
@@ -155,6 +156,7 @@ export class Leader {
       recordWithdrawals(on, pending.withdrawn, { epoch: this.lease.token, revision: pending.revision, now: clock.now() }),
     )
     feed.publish(epoch, pending)
+    this.#publishedAt ??= clock.now()
     for (const { cellId } of pending.withdrawn) sessions.wake(cellId)
   }
 
@@ -164,12 +166,13 @@ export class Leader {
     const unrouting = await listInstances(pool, sql`state = 'stopping' AND stop_phase = 'unroute'`)
     if (unrouting.length === 0 || feed.epoch !== String(this.lease.token)) return
     const now = clock.now()
+    const publishedAt = this.#publishedAt ?? now
     const withdrawn = unrouting.filter(({ instanceGuid }) => instanceGuid === null || !feed.holds(instanceGuid))
     const unmarked = withdrawn.filter(({ unroutedAt }) => unroutedAt === null)
     const revision = BigInt(feed.revision)
     const released = withdrawn.filter(
       (row) =>
-        now.getTime() - (row.stopSince ?? now).getTime() >= UNROUTE_MS ||
+        now.getTime() - Math.max((row.stopSince ?? now).getTime(), publishedAt.getTime()) >= UNROUTE_MS ||
         (acks.isAppliedByLive(row.unroutedAt === null ? this.lease.token : row.leaseToken, row.unroutedAt ?? revision) &&
           !(row.instanceGuid !== null && acks.isAnswering(row.instanceGuid))),
     )

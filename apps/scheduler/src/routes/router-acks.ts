@@ -18,13 +18,17 @@ export class RouterAcks {
   readonly #connected = new Map<string, number>()
   constructor(readonly clock: Clock) {}
 
-  /** At the begin of a term: what an earlier leader was told. */
+  /**
+   * At the begin of a term: what an earlier leader was told. Routers of which it knew count as seen now: without a leader to speak
+   * to they have been silent, and routed all the same.
+   */
   async restore(on: Queryable): Promise<void> {
     const known = await rows<RouterState & { id: string }>(
       on,
       sql`SELECT id, feed_epoch AS "feedEpoch", applied_revision AS "appliedRevision", last_seen_at AS "lastSeenAt" FROM routers`,
     )
-    for (const { id, ...state } of known) if (!this.#routers.has(id)) this.#routers.set(id, state)
+    const lastSeenAt = this.clock.now()
+    for (const { id, ...state } of known) if (!this.#routers.has(id)) this.#routers.set(id, { ...state, lastSeenAt })
   }
 
   connected(id: string): void {
