@@ -10,18 +10,26 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SESSION, FILES } from './session.mjs'
 
-const argument = (name) => process.argv[process.argv.indexOf(name) + 1]
-const target = new URL(argument('--api'))
-const password = argument('--password')
-const folder = join(dirname(fileURLToPath(import.meta.url)), 'exchanges')
+const argument = (name) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined)
+const [address, password] = [argument('--api'), argument('--password')]
+if (!address || !password) {
+  console.error('Usage: record.mjs --api http://localhost:8080 --password PASSWORD [--into FOLDER]')
+  process.exit(1)
+}
+const target = new URL(address)
+const folder = argument('--into') ?? join(dirname(fileURLToPath(import.meta.url)), 'exchanges')
+const home = mkdtempSync(join(tmpdir(), 'cf-record-'))
 
 /** guid → placeholder, over the whole session. */
 const names = new Map()
 const GUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}(?:[0-9a-f]{8})?/g
+/** Nothing of this machine, this installation or its secrets is kept. */
 const hide = (text) =>
   text
     .replaceAll(GUID, (guid) => names.get(guid) ?? guid)
     .replaceAll(password, '{{password}}')
+    .replaceAll(encodeURIComponent(password), '{{password}}')
+    .replaceAll(home, '/home/somebody')
     .replace(/refresh_token=[^&]+/, 'refresh_token={{refresh_token}}')
 const captures = (value, pointer = '', found = {}) => {
   if (typeof value === 'string' && new RegExp(`^${GUID.source}$`).test(value) && !names.has(value)) {
@@ -31,118 +39,134 @@ const captures = (value, pointer = '', found = {}) => {
     for (const [key, each] of Object.entries(value)) captures(each, `${pointer}/${key}`, found)
   return found
 }
-/** What kind of value stands where; of a list, its first element. */
-export const shape = (value) => {
+/** What kind of value stands where; of a list, its first element. A map's keys are data where they name no field. */
+const shape = (value, key = '') => {
   if (Array.isArray(value)) return value.length ? [shape(value[0])] : []
+  if (FREE_MAPS.has(key)) return {}
   if (value && typeof value === 'object')
-    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, shape(each)]))
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, shape(each, name)]))
   return value === null ? 'null' : typeof value
+}
+const FREE_MAPS = new Set(['labels', 'annotations', 'environment_variables', 'VCAP_SERVICES', 'data', 'tags', 'var'])
+
+const parsed = (bytes) => {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch {
+    return undefined // YAML, or nothing
+  }
+}
+const stateOf = (json) => json?.state ?? json?.status?.value ?? json?.resources?.[0]?.state
+const bodyOf = (type, body) => {
+  if (body.length === 0) return {}
+  return { body: type.startsWith('multipart/') ? { base64: body.toString('base64') } : { text: hide(body.toString()) } }
 }
 
 let exchanges = []
+let onAnswered = () => undefined
+const note = (request, body, answer, bytes) => {
+  const json = parsed(bytes)
+  // The placeholders that a path needs were given to the answers before it; those of this answer come after.
+  const path = hide(request.url)
+  const sent = bodyOf(request.headers['content-type'] ?? '', body)
+  const { location } = answer.headers
+  exchanges.push({
+    method: request.method,
+    path,
+    headers: Object.fromEntries(
+      ['content-type', 'accept'].flatMap((name) => (request.headers[name] ? [[name, request.headers[name]]] : [])),
+    ),
+    authorization: request.headers.authorization?.split(' ')[0]?.toLowerCase() ?? null,
+    ...sent,
+    answer: {
+      status: answer.statusCode,
+      job: Boolean(location?.includes('/v3/jobs/')),
+      ...(json === undefined ? {} : { captures: captures(json), shape: shape(json), state: stateOf(json) }),
+      ...(location ? { locationCaptures: captures(location.split('/').pop(), 'location') } : {}),
+    },
+  })
+  onAnswered(`${request.method} ${request.url}`)
+}
 const proxy = http.createServer((request, response) => {
   const chunks = []
   request.on('data', (chunk) => chunks.push(chunk))
   request.on('end', () => {
     const body = Buffer.concat(chunks)
-    const forward = http.request(
-      { host: '127.0.0.1', port: target.port, path: request.url, method: request.method, headers: request.headers },
-      (answer) => {
-        const parts = []
-        answer.on('data', (chunk) => parts.push(chunk))
-        answer.on('end', () => {
-          const bytes = Buffer.concat(parts)
-          response.writeHead(answer.statusCode, answer.headers).end(bytes)
-          const type = request.headers['content-type'] ?? ''
-          let json
-          try {
-            json = JSON.parse(bytes.toString())
-          } catch {
-            /* YAML or nothing */
-          }
-          const path = hide(request.url)
-          const sent = type.startsWith('multipart/')
-            ? { base64: body.toString('base64') }
-            : body.length
-              ? { text: hide(body.toString()) }
-              : undefined
-          exchanges.push({
-            method: request.method,
-            path,
-            headers: Object.fromEntries(
-              ['content-type', 'accept'].flatMap((name) => (request.headers[name] ? [[name, request.headers[name]]] : [])),
-            ),
-            authorization: request.headers.authorization?.split(' ')[0]?.toLowerCase() ?? null,
-            ...(sent ? { body: sent } : {}),
-            answer: {
-              status: answer.statusCode,
-              job: Boolean(answer.headers.location?.includes('/v3/jobs/')),
-              ...(json === undefined
-                ? {}
-                : {
-                    captures: captures(json),
-                    shape: shape(json),
-                    state: json.state ?? json.status?.value ?? json.resources?.[0]?.state,
-                  }),
-              ...(answer.headers.location
-                ? { locationCaptures: captures(answer.headers.location.split('/').pop(), 'location') }
-                : {}),
-            },
-          })
-        })
-      },
-    )
+    const { url: path, method, headers } = request
+    const forward = http.request({ host: '127.0.0.1', port: target.port, path, method, headers }, (answer) => {
+      const parts = []
+      answer.on('data', (chunk) => parts.push(chunk))
+      answer.on('end', () => {
+        const bytes = Buffer.concat(parts)
+        note(request, body, answer, bytes)
+        response.writeHead(answer.statusCode, answer.headers).end(bytes)
+      })
+    })
     forward.on('error', (error) => response.writeHead(502).end(String(error)))
     forward.end(body)
   })
 })
 await new Promise((done) => proxy.listen(0, '127.0.0.1', done))
 const api = `http://localhost:${proxy.address().port}`
-const home = mkdtempSync(join(tmpdir(), 'cf-record-'))
 for (const [name, content] of Object.entries(FILES)) {
   mkdirSync(dirname(join(home, name)), { recursive: true })
   writeFileSync(join(home, name), content)
 }
 
-for (const name of readdirSync(folder)) rmSync(join(folder, name))
-let number = 0
-for (const { args, expect = 0 } of SESSION) {
-  exchanges = []
-  const words = args.map((word) => word.replace('{{api}}', api).replace('{{password}}', password))
-  const code = await new Promise((done) => {
-    const child = spawn('cf', words, {
+const cf = ({ args, until }) =>
+  new Promise((done) => {
+    const child = spawn('cf', args, {
       cwd: home,
       env: { ...process.env, CF_HOME: home, CF_COLOR: 'false' },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
+    const [before, after] = (until ?? '').split('{{any}}')
+    onAnswered = (asked) => {
+      if (until && asked.startsWith(before) && asked.includes(after ?? '')) child.kill('SIGINT')
+    }
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
-    child.on('close', (status) => {
-      if (status !== expect) console.log(`cf ${args.join(' ')} ended with ${status}, expected ${expect}:\n${output}`)
-      done(status)
-    })
+    child.on('close', (status) => done({ status, output }))
   })
+
+mkdirSync(folder, { recursive: true })
+for (const name of readdirSync(folder)) rmSync(join(folder, name))
+let [number, failed] = [0, 0]
+for (const { args, expect, until } of SESSION) {
+  exchanges = []
+  const words = args.map((word) => word.replace('{{api}}', api).replace('{{password}}', password))
+  const { status, output } = await cf({ args: words, until })
+  const ok = status === expect || until !== undefined
+  if (!ok) failed++
   number++
-  const file = `${String(number).padStart(3, '0')}-${args[0]}.json`
-  writeFileSync(
-    join(folder, file),
-    `${JSON.stringify({ command: ['cf', ...args], exit: code, exchanges: collapse(exchanges) }, null, 1)}\n`,
-  )
-  console.log(`${code === expect ? 'ok  ' : 'FAIL'} cf ${args.join(' ')} (${exchanges.length} requests)`)
+  const kept = collapse(exchanges)
+  // A line per exchange.
+  const lines = [JSON.stringify({ command: ['cf', ...args] }), ...kept.map((each) => JSON.stringify(each))]
+  writeFileSync(join(folder, `${String(number).padStart(3, '0')}-${args[0]}.jsonl`), `${lines.join('\n')}\n`)
+  console.log(`${ok ? 'ok  ' : 'FAIL'} cf ${args.join(' ')} (${kept.length} of ${exchanges.length} requests)`)
+  if (!ok) console.log(`     ended with ${status}, expected ${expect}`)
+  if (!ok || process.argv.includes('--verbose')) console.log(output.replaceAll(/^/gm, '     | '))
 }
 proxy.close()
+proxy.closeAllConnections()
 rmSync(home, { recursive: true, force: true })
+console.log(`${number} commands, ${failed} not as expected`)
+process.exitCode = failed > 0 ? 1 : 0
 
 /** Polls of one address become one, which the replay repeats until it has seen the same state. */
 function collapse(all) {
+  const address = ({ path }) => path.split('?')[0]
   return all.filter((each, i) => {
+    // A tail reads its log over and over; the first of each kind says all.
+    if (each.path.startsWith('/api/v1/')) return all.findIndex((other) => kindOfRead(other) === kindOfRead(each)) === i
     const next = all.slice(i + 1).find(({ path }) => !path.startsWith('/api/v1/'))
-    if (each.path.startsWith('/api/v1/')) return all.findIndex(({ path }) => path.split('?')[0] === each.path.split('?')[0]) === i
-    if (each.method === 'GET' && next?.path === each.path && next.method === 'GET') {
-      // What the skipped answer named first must still be known later.
-      next.answer.captures = { ...each.answer.captures, ...next.answer.captures }
-      return false
-    }
-    return true
+    if (each.method !== 'GET' || next?.method !== 'GET' || next.path !== each.path || !address(each)) return true
+    // What the skipped answer named first must still be known later.
+    next.answer.captures = { ...each.answer.captures, ...next.answer.captures }
+    return false
   })
+}
+function kindOfRead({ path }) {
+  const { pathname, searchParams } = new URL(path, 'http://any')
+  return path.startsWith('/api/v1/') ? `${pathname} ${[...searchParams.keys()].sort().join()}` : path
 }

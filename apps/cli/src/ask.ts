@@ -8,8 +8,10 @@ export function askOnTerminal(stdin: Readable, stdout: Writable, question: strin
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: stdin, output: secret ? nowhere : stdout, terminal: true, historySize: 0 })
   return new Promise((resolve, reject) => {
+    let settled = false
     const end = (settle: () => void): void => {
-      lines.removeAllListeners()
+      if (settled) return
+      settled = true
       lines.close()
       if (secret) stdout.write('\n')
       settle()
