@@ -230,15 +230,11 @@ export class Launcher {
     await this.#starting.catch(() => undefined)
     this.#logTurnover.stop()
     await this.#supervisor.release()
-    // The cell first: it would tell of crashes, and start again what we stop.
-    await this.#supervisor.stop(['cell', 'router'])
+    // Roles before apps: they would tell of crashes, and start again what we stop.
+    await this.#supervisor.stop(['router', 'cell', 'control'])
     const apps = this.#roles.length > 0 ? this.#stopApps(say) : Promise.resolve()
     // Whatever becomes of the apps, nothing else stays.
-    await apps.finally(async () => {
-      await this.#supervisor.stop(['control'])
-      await this.#supervisor.stop(['redis', 'postgres'])
-      await this.#supervisor.stop(['dockerd'])
-    })
+    await apps.finally(() => this.#supervisor.stop(['redis', 'postgres', 'dockerd']))
   }
 
   async #stopApps(say: (line: string) => void): Promise<void> {
