@@ -13,6 +13,7 @@ import { toCfError } from '../../uploads/archive-errors.js'
 import { receiveUpload } from '../../uploads/receive-upload.js'
 import { recordAppEvent } from '../apps/app-events.js'
 import { findApp, IN_SPACE, type AppInSpace } from '../apps/find-app.js'
+import { dropletsInUse } from './droplets-in-use.js'
 import { presentDroplet } from './presenter.js'
 import { copyDroplet, CopyDropletParams, processDroplet, ProcessDropletParams, uploadKey } from './process-droplet.js'
 
@@ -164,6 +165,8 @@ export function dropletRoutes(app: FastifyInstance, context: Context): void {
     const { row, app: owner } = await find(request, 'space.develop')
     if (owner.currentDropletGuid === row.guid)
       throw unprocessable("This is the app's current droplet; make another one current before you delete it.")
+    if ((await dropletsInUse(db, owner.guid)).has(row.guid))
+      throw unprocessable('Instances of the app run with this droplet; restart the app with another one before you delete it.')
     return accept(context, request, reply, {
       operation: 'droplet.delete',
       params: { guid: row.guid },

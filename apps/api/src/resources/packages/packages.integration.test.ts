@@ -6,8 +6,10 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { extractZip, PACKAGE_LIMITS, packTar } from '@bloomery/archives'
 import { eventually } from '@bloomery/testing'
-import { anOrganization, startTestApi, type Caller, type TestApi } from '../../testing.fixture.js'
+import { anOrganization, startTestApi, type Caller, type Json, type TestApi } from '../../testing.fixture.js'
 import { createApp, createPackage, finishBuild, multipart, pushApp, sha1, toApp, uploadBits, zipOf } from '../push.fixture.js'
+import { expireBits } from './expire-bits.js'
+import { prunePool } from './prune-pool.js'
 
 const resourceOf = (path: string, content: string, mode = '644') => ({
   path,
@@ -62,7 +64,7 @@ describe('packages', () => {
       422,
       'Bits may be uploaded only once. Create a new package to upload different bits.',
     ])
-    expect(await litter()).toEqual([])
+    await eventually(async () => (await litter()).length === 0)
   })
 
   it('puts matched files beside what was sent, with their modes', async () => {
@@ -128,7 +130,7 @@ describe('packages', () => {
     const { state, data } = await stateOf(developer, packageGuid)
     expect([state, data.error]).toEqual(['FAILED', expect.stringMatching(reason)])
     expect(api.blobs.blobs.has(`packages/${packageGuid}`)).toBe(false)
-    expect(await litter()).toEqual([])
+    await eventually(async () => (await litter()).length === 0)
   })
 
   it('refuses what is over the limit, whether it says so beforehand or not', async () => {
@@ -143,7 +145,7 @@ describe('packages', () => {
       'content-length': String(10 ** 12),
     })
     expect(told.body.errors[0].detail).toContain('larger than 65536 bytes')
-    expect(await litter()).toEqual([])
+    await eventually(async () => (await litter()).length === 0)
   })
 
   it.each([
@@ -196,7 +198,7 @@ describe('packages', () => {
       const answer = await fetch(`http://127.0.0.1:${port}/v3/packages/${guid}/upload`, {
         method: 'POST',
         headers: { authorization: `bearer ${developer.token}`, ...headers },
-        body,
+        body: new Uint8Array(body),
       })
       expect(await answer.text()).toContain(reason)
     }
@@ -241,6 +243,48 @@ describe('packages', () => {
     expect((await developer.get('/v3/packages?nonsense=1')).body.errors[0].title).toBe('CF-BadQueryParameter')
     await developer.patch(`/v3/packages/${second}`, { metadata: { labels: { tier: 'gold' } } })
     expect(await list('&label_selector=tier=gold')).toEqual([second])
+  })
+
+  it('keeps the bits of the newest packages and droplets, and of what is in use', async () => {
+    const { developer, space } = await anOrganization(api)
+    const { guid, dropletGuid: first } = await pushApp(api, developer, space.guid)
+    const newer: string[] = []
+    for (let push = 0; push < 7; push++) {
+      const packageGuid = await createPackage(developer, guid)
+      await uploadBits(developer, packageGuid, { a: `${push}` })
+      const build = await developer.post('/v3/builds', { package: { guid: packageGuid } })
+      newer.push(await finishBuild(api, build.body.guid))
+    }
+    await expireBits(api.context, guid)
+    const states = async (kind: string) =>
+      (await developer.get(`/v3/${kind}?app_guids=${guid}&order_by=created_at`)).body.resources.map(({ state }: Json) => state)
+    expect(await states('packages')).toEqual([...Array<string>(3).fill('EXPIRED'), ...Array<string>(5).fill('READY')])
+    expect(await states('droplets')).toEqual(['STAGED', 'EXPIRED', 'EXPIRED', ...Array<string>(5).fill('STAGED')])
+    expect((await developer.get(`/v3/droplets/${first}`)).body.state).toBe('STAGED')
+    // It still runs with the first one, whatever is current.
+    await developer.patch(`/v3/apps/${guid}/relationships/current_droplet`, { data: { guid: newer.at(-1) } })
+    expect((await developer.delete(`/v3/droplets/${first}`)).body.errors[0].detail).toMatch(/run with this droplet/)
+  })
+
+  it('drops pooled files that nobody has used for long, unless another organization has', async () => {
+    const [one, two] = [await prepare(), await prepare()]
+    const shared = `shared ${one.app.guid}`
+    const alone = `alone ${one.app.guid}`
+    await uploadBits(one.developer, one.packageGuid, { shared, alone })
+    await uploadBits(two.developer, two.packageGuid, { shared })
+    for (const [caller, content] of [
+      [one.developer, shared],
+      [one.developer, alone],
+      [two.developer, shared],
+    ] as const)
+      await isPooled(caller, content)
+    await api.context.db.matchedFile.updateMany({
+      where: { organizationGuid: one.organization.guid },
+      data: { usedAt: new Date(Date.now() - 31 * 86_400_000) },
+    })
+    await prunePool(api.context)
+    const isStored = (content: string) => api.blobs.blobs.has(`files/${createHash('sha256').update(content).digest('hex')}`)
+    expect([isStored(shared), isStored(alone)]).toEqual([true, false])
   })
 
   it('deletes a package with its bits', async () => {
