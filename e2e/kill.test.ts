@@ -61,7 +61,12 @@ describe('kill -9, one after another, under constant load', () => {
       expect({ role, failures }).toEqual({ role, failures: [] })
       expect(requests).toBeGreaterThan(100)
       expect(await instances()).toEqual(before)
-      expect((await platform.request('after-kill.apps.localhost')).body).toBe(`${role} 0`)
+      await eventually(
+        'what was pushed answers',
+        10,
+        () => platform.request('after-kill.apps.localhost'),
+        ({ body }) => body === `${role} 0`,
+      )
     },
   )
 
