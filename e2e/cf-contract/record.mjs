@@ -42,12 +42,14 @@ const captures = (value, pointer = '', found = {}) => {
 /** What kind of value stands where; of a list, its first element. A map's keys are data where they name no field. */
 const shape = (value, key = '') => {
   if (Array.isArray(value)) return value.length ? [shape(value[0])] : []
+  if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value
   if (FREE_MAPS.has(key)) return {}
-  if (value && typeof value === 'object')
-    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, shape(each, name)]))
-  return value === null ? 'null' : typeof value
+  const isEvent = 'actor' in value && 'target' in value
+  return Object.fromEntries(
+    Object.entries(value).map(([name, each]) => [name, isEvent && name === 'data' ? {} : shape(each, name)]),
+  )
 }
-const FREE_MAPS = new Set(['labels', 'annotations', 'environment_variables', 'VCAP_SERVICES', 'data', 'tags', 'var'])
+const FREE_MAPS = new Set(['labels', 'annotations', 'environment_variables', 'VCAP_SERVICES', 'tags', 'var'])
 
 const parsed = (bytes) => {
   try {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ask, REPOSITORY, startPlatform, type Answer, type Platform } from '../platform.js'
 
@@ -21,12 +21,26 @@ interface Exchange {
 type Shape = string | readonly Shape[] | { readonly [key: string]: Shape }
 
 const FOLDER = join(REPOSITORY, 'e2e/cf-contract/exchanges')
-const commands = readdirSync(FOLDER)
-  .filter((name) => name.endsWith('.json'))
-  .sort()
-  .map((name) => JSON.parse(readFileSync(join(FOLDER, name), 'utf8')) as { command: string[]; exchanges: Exchange[] })
+const PATIENCE_MS = 120_000
 
-describe('what the real cf client sends, replayed', () => {
+/** A file per command: a line that names it, and a line per exchange. */
+const commands = (existsSync(FOLDER) ? readdirSync(FOLDER) : [])
+  .filter((name) => name.endsWith('.jsonl'))
+  .sort()
+  .map((name) => {
+    const [head, ...exchanges] = readFileSync(join(FOLDER, name), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as unknown)
+    const { command } = head as { command: string[] }
+    return [`${name.slice(0, 3)} ${command.join(' ')}`, exchanges as Exchange[]] as const
+  })
+if (commands.length === 0)
+  process.stderr.write('LEFT OUT: nothing is recorded of the real cf client; record.mjs does that on a machine that has one.\n')
+
+const describeIfRecorded = commands.length > 0 ? describe : describe.skip
+
+describeIfRecorded('what the real cf client sends, replayed', () => {
   let platform: Platform
   const known = new Map<string, string>()
   let token = ''
@@ -58,33 +72,51 @@ describe('what the real cf client sends, replayed', () => {
           : {}),
     })
 
-  it.each(commands.map(({ command, exchanges }) => [command.join(' '), exchanges] as const))('%s', async (_line, exchanges) => {
-    for (const exchange of exchanges) {
-      const about = `${exchange.method} ${exchange.path}`
-      let answer = await send(exchange)
-      const polled = exchange.method === 'GET' && exchange.answer.state !== undefined
-      for (const end = Date.now() + 60_000; polled && Date.now() < end && stateOf(answer) !== exchange.answer.state;)
-        answer = await send(exchange)
-      expect({ about, status: answer.status, body: answer.status === exchange.answer.status ? '' : answer.body }).toEqual({
+  /** As the client does: asks again until it sees what the recorded one was content with. */
+  const sendUntilAsRecorded = async (exchange: Exchange): Promise<Answer> => {
+    const { state, status } = exchange.answer
+    const polled = exchange.method === 'GET' && state !== undefined
+    for (const end = Date.now() + PATIENCE_MS; ;) {
+      const answer = await send(exchange)
+      if (!polled || answer.status !== status || stateOf(answer) === state || Date.now() > end) return answer
+      // What fails will not succeed by waiting.
+      if (stateOf(answer) === 'FAILED') return answer
+      await new Promise((wait) => setTimeout(wait, 100))
+    }
+  }
+
+  /** Remembers what later requests refer to. */
+  const learn = (exchange: Exchange, answer: Answer, json: unknown): void => {
+    for (const [pointer, name] of Object.entries(exchange.answer.captures ?? {})) {
+      const value = at(json, pointer)
+      if (typeof value === 'string') known.set(name, value)
+    }
+    for (const name of Object.values(exchange.answer.locationCaptures ?? {}))
+      known.set(name, answer.headers.location?.split('/').pop() ?? '')
+    if (exchange.path.startsWith('/oauth/token') && answer.status === 200) {
+      const tokens = json as { access_token: string; refresh_token?: string }
+      token = tokens.access_token
+      refreshToken = tokens.refresh_token ?? refreshToken
+    }
+  }
+
+  it.each(commands)('%s', async (_line, exchanges) => {
+    for (const [i, exchange] of exchanges.entries()) {
+      const about = `${i + 1}: ${exchange.method} ${exchange.path}`
+      const answer = await sendUntilAsRecorded(exchange)
+      const { status, job, state, shape } = exchange.answer
+      const body = answer.status === status && stateOf(answer) === state ? '' : answer.body
+      const isJob = answer.headers.location?.includes('/v3/jobs/') ?? false
+      expect({ about, status: answer.status, job: isJob, state: stateOf(answer), body }).toEqual({
         about,
-        status: exchange.answer.status,
+        status,
+        job,
+        state,
         body: '',
       })
-      expect({ about, job: answer.headers.location?.includes('/v3/jobs/') ?? false }).toEqual({ about, job: exchange.answer.job })
-      const json: unknown = exchange.answer.shape === undefined ? undefined : JSON.parse(answer.body)
-      for (const [pointer, name] of Object.entries(exchange.answer.captures ?? {})) {
-        const value = at(json, pointer)
-        if (typeof value === 'string') known.set(name, value)
-      }
-      for (const name of Object.values(exchange.answer.locationCaptures ?? {}))
-        known.set(name, answer.headers.location?.split('/').pop() ?? '')
-      if (exchange.path.startsWith('/oauth/token') && answer.status === 200) {
-        const tokens = json as { access_token: string; refresh_token?: string }
-        token = tokens.access_token
-        refreshToken = tokens.refresh_token ?? refreshToken
-      }
-      if (exchange.answer.shape !== undefined)
-        expect({ about, missing: missing(exchange.answer.shape, json) }).toEqual({ about, missing: [] })
+      const json: unknown = shape === undefined ? undefined : JSON.parse(answer.body)
+      learn(exchange, answer, json)
+      if (shape !== undefined) expect({ about, missing: missing(shape, json) }).toEqual({ about, missing: [] })
     }
   })
 })

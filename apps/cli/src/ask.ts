@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import { type Readable, Writable } from 'node:stream'
 import { ClientError } from '@bloomery/client'
-import { Interrupted } from './terminal.js'
+import { Interrupted } from './interrupted.js'
 
 /** Reads a line from a terminal, with or without showing it. Rejects with Interrupted at Ctrl-C and Ctrl-D. */
 export function askOnTerminal(stdin: Readable, stdout: Writable, question: string, secret: boolean): Promise<string> {

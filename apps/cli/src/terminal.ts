@@ -4,11 +4,6 @@ import { styleText, stripVTControlCharacters } from 'node:util'
 export type Stream = Writable & { readonly isTTY?: boolean; readonly columns?: number }
 type Style = Parameters<typeof styleText>[0]
 
-/** The person at the terminal ended it. */
-export class Interrupted extends Error {
-  override readonly name = 'Interrupted'
-}
-
 const widthOf = (text: string): number => Array.from(stripVTControlCharacters(text)).length
 const pad = (text: string, width: number): string => text + ' '.repeat(Math.max(0, width - widthOf(text)))
 

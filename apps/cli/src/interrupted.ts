@@ -1,0 +1,4 @@
+/** The person at the terminal ended it. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted'
+}
