@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isAlive, type ProcessIdentity } from '@bloomery/embedded'
@@ -52,6 +52,27 @@ describe('a role in a process of its own', () => {
     const second = await changed.ensure()
     expect(second.adopted).toBe(false)
     expect(isAlive(first.identity)).toBe(false)
+  })
+
+  it('that takes over is started beside the one that it replaces, which is not stopped', async () => {
+    const mark = join(folder, 'taken')
+    const told = join(folder, 'told-to-stop')
+    const source = `import { existsSync, writeFileSync } from 'node:fs'
+      process.on('SIGTERM', () => writeFileSync(${JSON.stringify(told)}, ''))
+      if (process.env.BLOOMERY_BIND) writeFileSync(${JSON.stringify(mark)}, '')
+      else setInterval(() => existsSync(${JSON.stringify(mark)}) && process.exit(0), 10)
+      ${SLEEPER}`
+    const first = await role(source, { takesOver: true }).ensure()
+    const successor = new RoleProcess(
+      { ...(made[0]?.role as RoleProgram), env: { PATH: process.env['PATH'] ?? '', BLOOMERY_BIND: '0.0.0.0' }, graceMs: 100 },
+      { run: folder, logs: folder },
+    )
+    made.push(successor)
+    const second = await successor.ensure()
+    expect(second).toMatchObject({ adopted: false })
+    expect(isAlive(second.identity)).toBe(true)
+    expect(isAlive(first.identity)).toBe(false)
+    expect(existsSync(told)).toBe(false)
   })
 
   it('tells why starting it again is in vain', async () => {
