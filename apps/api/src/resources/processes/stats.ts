@@ -22,17 +22,19 @@ export interface InstanceRow {
   readonly diskMb: number
 }
 
-/** Rows of several processes in one query. */
+/** Rows of several processes in one query. What an earlier start left, and is being stopped, no longer counts as an instance. */
 export async function readInstances(
   { pool }: Pick<Context, 'pool'>,
   processGuids: readonly string[],
 ): Promise<ReadonlyMap<string, InstanceRow[]>> {
   const found = await rows<InstanceRow>(
     pool,
-    sql`SELECT process_guid AS "processGuid", index, spec_version AS "specVersion", presence, state, state_since AS "stateSince",
-          created_at AS "createdAt", placement_error AS "placementError", stop_reason AS "stopReason", crash_reason AS "crashReason",
-          instance_guid AS "instanceGuid", routable, endpoint, memory_mb AS "memoryMb", disk_mb AS "diskMb"
-        FROM actual_instances WHERE process_guid = ANY(${[...processGuids]})`,
+    sql`SELECT i.process_guid AS "processGuid", i.index, i.spec_version AS "specVersion", i.presence, i.state,
+          i.state_since AS "stateSince", i.created_at AS "createdAt", i.placement_error AS "placementError",
+          i.stop_reason AS "stopReason", i.crash_reason AS "crashReason", i.instance_guid AS "instanceGuid", i.routable, i.endpoint,
+          i.memory_mb AS "memoryMb", i.disk_mb AS "diskMb"
+        FROM actual_instances i JOIN processes p ON p.guid = i.process_guid LEFT JOIN run_specs s ON s.guid = p.current_spec_guid
+        WHERE i.process_guid = ANY(${[...processGuids]}) AND i.spec_version >= coalesce(s.version, 0)`,
   )
   const byProcess = new Map<string, InstanceRow[]>()
   for (const row of found) byProcess.set(row.processGuid, [...(byProcess.get(row.processGuid) ?? []), row])
