@@ -6,6 +6,11 @@ import { ADDRESS_LABEL, DISK_LABEL, INSTALLATION_LABEL, NAME_LABEL, type Names, 
 export const SUPERVISOR = '/usr/local/lib/bloomery/supervise'
 const RING = '/run/bloomery/output'
 const MIB = 1024 * 1024
+/**
+ * Weights are meant among apps, but engines put containers beside all else that the machine runs, each with 1024 shares: an app of 1 GB
+ * (weight 12) shall count about as much as any of that, and not a hundredth.
+ */
+const SHARES_PER_WEIGHT = 82
 
 interface Surroundings {
   readonly names: Names
@@ -76,7 +81,7 @@ export function createOptions(spec: ContainerSpec, around: Surroundings): Docker
       IpcMode: 'private',
       Memory: spec.memoryMb * MIB,
       MemorySwap: spec.memoryMb * MIB,
-      CpuShares: Math.max(2, Math.round((spec.cpuWeight * 1024) / 100)),
+      CpuShares: Math.max(2, Math.round(spec.cpuWeight * SHARES_PER_WEIGHT)),
       ...(spec.cpuLimit === undefined ? {} : { NanoCpus: Math.round(spec.cpuLimit * 1e9) }),
       PidsLimit: spec.pidsLimit,
       Ulimits: [

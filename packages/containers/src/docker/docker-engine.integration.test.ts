@@ -183,7 +183,7 @@ if (found === undefined) {
       const { output } = await engine.exec(name, ['bash', '-c', read + pids + shares])
       const lines = output.trim().split('\n')
       expect(lines.slice(0, 2)).toEqual([String(96 * 1024 * 1024), '77'])
-      if (lines[2] !== 'none') expect(lines[2]).toBe('256')
+      if (lines[2] !== 'none') expect(lines[2]).toBe('2050')
       const { HostConfig } = JSON.parse(
         execFileSync('docker', ['inspect', '-f', '{{json .}}', `bloomery-${installation.slice(0, 8)}-${name}`], {
           encoding: 'utf8',
