@@ -167,6 +167,22 @@ const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 
     expect(row.error).toBe('StagingError - Staging error: Start command not specified')
   }, 60_000)
 
+  it('installs by yarn.lock; a Python app may need no packages', async () => {
+    const yarn = await staged({
+      files: {
+        'package.json': '{"name":"a","version":"1.0.0","scripts":{"start":"node x"},"dependencies":{"ms":"2.1.3"}}',
+        'yarn.lock': 'ms@2.1.3:\n  version "2.1.3"\n',
+      },
+    })
+    expect(yarn.log).toMatch(/Installing yarn 1\.\d+\.\d+[\s\S]*Installing node modules \(yarn\.lock\)/)
+    expect(await bench.inDroplet(yarn.droplet.sha256, `node -p "require('ms')('1m')"; yarn --version`)).toMatch(/^60000\n1\./)
+    const none = await staged({
+      files: { 'requirements.txt': '# nothing\n', Procfile: 'web: python3 -V\n', '.python-version': '3.11\n' },
+    })
+    expect(none.log).toMatch(/\.python-version: 3\.11/)
+    expect(await bench.inDroplet(none.droplet.sha256, 'python3 -V')).toMatch(/^Python 3\.11/)
+  }, 180_000)
+
   it('takes a version from .nvmrc, runs the build scripts, and leaves nothing behind', async () => {
     const files: Files = {
       'package.json': JSON.stringify({
