@@ -17,9 +17,10 @@ afterEach(() => platform.close())
 
 describe('two schedulers', () => {
   it('never lead at once; the other takes over in moments and nothing restarts', async () => {
-    const first = await platform.scheduler('s1')
+    // Far longer than the test: it is the lock that lets the second one in.
+    const first = await platform.scheduler('s1', { leaseTtlMs: 60_000 })
     await eventually(() => first.isLeading)
-    const second = await platform.scheduler('s2')
+    const second = await platform.scheduler('s2', { leaseTtlMs: 60_000 })
     const router = await platform.router('w0', first)
     const cell = await platform.cell('c1', first)
     const app = await platform.installation.startApp({ instances: 3 })
@@ -31,7 +32,7 @@ describe('two schedulers', () => {
     // As after a kill -9: the leader's connections end, and it says nothing any more.
     await postgres.pool.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 's1'`)
     await first.close()
-    await eventually(() => second.isLeading, { timeoutMs: 3_000 })
+    await eventually(() => second.isLeading)
     cell.use(second.port)
     router.use(second.port)
     await platform.installation.scale(app.processGuid, 4)
@@ -59,7 +60,7 @@ describe('two schedulers', () => {
     await eventually(async () => (await platform.instances())[0]?.unroutedAt != null)
     expect(cell.stopped).toEqual([])
     router.use(second.port)
-    await eventually(() => cell.stopped.length === 1, { timeoutMs: 3_000 })
+    await eventually(() => cell.stopped.length === 1, { timeoutMs: 4_500 })
     expect(router.endpointsOf(app.host)).toEqual([])
   })
 

@@ -61,7 +61,7 @@ describe('an app', () => {
     const cell = await platform.cell('c1', scheduler)
     await eventually(() => scheduler.isLeading)
     await platform.installation.startApp()
-    await eventually(() => cell.running.length === 1, { timeoutMs: 3_000 })
+    await eventually(() => cell.running.length === 1)
   })
 
   it('runs its new spec after a restart, and the old one no more', async () => {
@@ -179,7 +179,7 @@ describe('a stop', () => {
     await eventually(async () => (await platform.instances())[0]?.unroutedAt != null)
     expect(cell.stopped).toEqual([])
     await router.acknowledge(router.messages.at(-1)!)
-    await eventually(() => cell.stopped.length === 1, { timeoutMs: 2_000 })
+    await eventually(() => cell.stopped.length === 1, { timeoutMs: 4_000 })
   })
 
   it('waits for requests that are still being answered', async () => {
@@ -198,7 +198,7 @@ describe('a stop', () => {
     await eventually(async () => (await platform.instances())[0]?.unroutedAt != null)
     expect(cell.stopped).toEqual([])
     await router.acknowledge(router.messages.at(-1)!)
-    await eventually(() => cell.stopped.length === 1, { timeoutMs: 2_000 })
+    await eventually(() => cell.stopped.length === 1, { timeoutMs: 4_000 })
   })
 
   it('goes on as soon as every router has acknowledged', async () => {
@@ -215,7 +215,7 @@ describe('a stop', () => {
     await eventually(() => slow.endpointsOf(app.host).length === 0)
     expect(cell.stopped).toEqual([])
     await slow.acknowledge(slow.messages.at(-1)!)
-    await eventually(() => cell.stopped.length === 1, { timeoutMs: 2_000 })
+    await eventually(() => cell.stopped.length === 1, { timeoutMs: 4_000 })
   })
 })
 

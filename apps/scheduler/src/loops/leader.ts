@@ -9,7 +9,7 @@ import { buildRouteEntries } from '../routes/build-entries.js'
 import { listRoutes } from '../routes/read-routes.js'
 import type { RouteFeed } from '../routes/route-feed.js'
 import type { RouterAcks } from '../routes/router-acks.js'
-import { recordWithdrawals, releaseAddresses } from '../routes/withdrawals.js'
+import { findReleased, recordWithdrawals, releaseAddresses } from '../routes/withdrawals.js'
 import { pruneState } from '../state/prune.js'
 import { listInstances, readFingerprint, readSnapshot } from '../state/read-state.js'
 import type { InstanceRow } from '../state/rows.js'
@@ -193,7 +193,9 @@ export class Leader {
       feed.heartbeat()
       await guarded(pool, this.lease, (on) => acks.store(on))
     }
-    for (const cellId of await guarded(pool, this.lease, (on) => releaseAddresses(on, acks, clock.now()))) sessions.wake(cellId)
+    const released = await findReleased(pool, acks, clock.now())
+    if (released.length > 0) await guarded(pool, this.lease, (on) => releaseAddresses(on, released))
+    for (const cellId of new Set(released.map(({ cellId }) => cellId))) sessions.wake(cellId)
     if (now - this.#lastPruneAt >= PRUNE_MS) {
       this.#lastPruneAt = now
       await guarded(pool, this.lease, pruneState)

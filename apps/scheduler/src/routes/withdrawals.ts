@@ -21,25 +21,32 @@ export async function recordWithdrawals(
   )
 }
 
-/** Frees the addresses that every router has let go of, and those withdrawn ten minutes ago. Returns the cells concerned. */
-export async function releaseAddresses(on: Queryable, acks: RouterAcks, now: Date): Promise<string[]> {
-  const reserved = await rows<{ cellId: string; address: string; epoch: bigint; revision: bigint; withdrawnAt: Date }>(
+export interface WithdrawnAddress {
+  readonly cellId: string
+  readonly address: string
+}
+
+/** The addresses that every router has let go of, and those withdrawn ten minutes ago. */
+export async function findReleased(on: Queryable, acks: RouterAcks, now: Date): Promise<WithdrawnAddress[]> {
+  const reserved = await rows<WithdrawnAddress & { epoch: bigint; revision: bigint; withdrawnAt: Date }>(
     on,
     sql`SELECT cell_id AS "cellId", address, feed_epoch AS epoch, feed_revision AS revision, withdrawn_at AS "withdrawnAt"
         FROM withdrawn_endpoints`,
   )
-  const free = reserved.filter(
+  return reserved.filter(
     ({ epoch, revision, withdrawnAt }) =>
       now.getTime() - withdrawnAt.getTime() > RESERVED_MS || acks.isAppliedByAll(epoch, revision),
   )
-  if (free.length === 0) return []
+}
+
+/** They may be given to other apps again. */
+export async function releaseAddresses(on: Queryable, free: readonly WithdrawnAddress[]): Promise<void> {
   await execute(
     on,
     sql`DELETE FROM withdrawn_endpoints w
         USING jsonb_to_recordset(${JSON.stringify(free.map(({ cellId, address }) => ({ cellId, address })))}::jsonb) AS x("cellId" text, address text)
         WHERE w.cell_id = x."cellId" AND w.address = x.address`,
   )
-  return [...new Set(free.map(({ cellId }) => cellId))]
 }
 
 export const listReserved = (on: Queryable, cellId: string): Promise<{ address: string; appGuid: string }[]> =>
