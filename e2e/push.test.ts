@@ -147,7 +147,10 @@ describe('pushing real source', () => {
     expect(readFileSync(join(path, 'manifest.yml'), 'utf8')).toMatch(
       /\(\(.+\)\)[\s\S]*random-route: true|random-route: true[\s\S]*\(\(.+\)\)/,
     )
-    await driver.ok(['push', '-f', join(path, 'manifest.yml'), '--var', 'greeting=hello', '--var', 'instances=1'], { cwd: path })
+    await driver.ok(
+      ['push', '-f', join(path, 'manifest.yml'), '--vars-file', join(path, 'vars.yml'), '--var', 'greeting=hello'],
+      { cwd: path },
+    )
     expect((await driver.ok(['apps'])).stdout).toMatch(/started[\s\S]*started/)
     driver.close()
   })

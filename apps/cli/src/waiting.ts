@@ -4,7 +4,7 @@ import type { Terminal } from './terminal.js'
 
 const MINUTE_MS = 60_000
 /** How often those who watch no terminal are told. */
-const TOLD_EVERY_MS = 3_000
+const TOLD_EVERY_MS = 10_000
 
 /** How long staging may take, as BLOOM_STAGING_TIMEOUT says. */
 export function stagingOptions({ surroundings }: Context): { readonly timeoutMs?: number } {

@@ -25,6 +25,15 @@ afterEach(async () => {
   await cloud.close()
 })
 
+const envelope = (timestamp: bigint, text: string) => ({
+  timestamp: String(timestamp),
+  source_id: 'app',
+  instance_id: '0',
+  deprecated_tags: {},
+  tags: { source_type: 'APP/PROC/WEB' },
+  log: { payload: Buffer.from(text).toString('base64'), type: 'OUT' },
+})
+
 describe('the client', () => {
   it('tells rejected credentials from a platform that is not there', async () => {
     await expect(log({ kind: 'password', username: 'admin', password: 'wrong' })).rejects.toMatchObject({
@@ -136,14 +145,7 @@ describe('the client', () => {
       const batch = stored.filter(({ timestamp }) => timestamp >= start).slice(0, 7)
       return json(response, 200, {
         envelopes: {
-          batch: batch.map(({ timestamp, text }) => ({
-            timestamp: String(timestamp),
-            source_id: 'app',
-            instance_id: '0',
-            deprecated_tags: {},
-            tags: { source_type: 'APP/PROC/WEB' },
-            log: { payload: Buffer.from(text).toString('base64'), type: 'OUT' },
-          })),
+          batch: batch.map(({ timestamp, text }) => envelope(timestamp, text)),
         },
       })
     })
@@ -153,6 +155,41 @@ describe('the client', () => {
       if (seen.push(text) === 30) stop.abort()
     }
     expect(seen).toEqual(stored.map(({ text }) => text))
+  })
+
+  it('goes on with a log where it was when the platform was away, and repeats nothing that is sent twice', async () => {
+    const opened = await log()
+    const failures: unknown[] = []
+    let reads = 0
+    cloud.on('GET /api/v1/read/app', (request, response) => {
+      expect(request.headers.prefer).toBe('wait=5')
+      reads++
+      if (reads === 2 || reads === 3) return void response.destroy()
+      // All that there is, whatever was asked for.
+      return json(response, 200, {
+        envelopes: { batch: Array.from({ length: reads }, (_, i) => envelope(BigInt(i), `line ${i}`)) },
+      })
+    })
+    const stop = new AbortController()
+    const seen: string[] = []
+    const onFailure = (error: unknown): void => void failures.push(error)
+    for await (const { text } of tailLogs(opened, 'app', { from: 0n, signal: stop.signal, onFailure })) {
+      if (seen.push(text) === 6) stop.abort()
+    }
+    expect(seen).toEqual(['line 0', 'line 1', 'line 2', 'line 3', 'line 4', 'line 5'])
+    expect(failures).toEqual([])
+  })
+
+  it('gives up a log that is not there at once, and one that cannot be read after a while', async () => {
+    const opened = await log()
+    const { signal } = new AbortController()
+    const follow = async (patienceMs?: number): Promise<void> => {
+      for await (const entry of tailLogs(opened, 'app', { signal, ...(patienceMs === undefined ? {} : { patienceMs }) }))
+        expect(entry).toBeDefined()
+    }
+    await expect(follow()).rejects.toMatchObject({ status: 404 })
+    cloud.on('GET /api/v1/read/app', (_request, response) => json(response, 500, {}))
+    await expect(follow(300)).rejects.toMatchObject({ status: 500 })
   })
 
   it('gives a failed build’s reason, and the crash of all instances at once', async () => {

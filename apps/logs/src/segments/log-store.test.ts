@@ -59,6 +59,28 @@ describe('the log store', () => {
     ])
   })
 
+  it('answers a read that waits as soon as its app has a line, and without one when its time is over', async () => {
+    const { signal } = new AbortController()
+    const from = { ...EVERYTHING, start: NOW }
+    const waiting = store.readOrWait(APP, from, 20_000, signal)
+    await store.append({ sender: 1n, sequence: 1, lines: [line('another app', NOW, 'other')] })
+    await store.append({ sender: 1n, sequence: 2, lines: [line('too old', 1)] })
+    await store.append({ sender: 1n, sequence: 3, lines: [line('wanted', NOW)] })
+    expect(await waiting).toHaveLength(1)
+    expect(await store.readOrWait(APP, from, 20_000, signal)).toHaveLength(1)
+    expect(await store.readOrWait(APP, { ...from, start: NOW + 1n }, 20, signal)).toEqual([])
+  })
+
+  it('lets go of a reader that left, and of all when it closes', async () => {
+    const left = new AbortController()
+    const gone = store.readOrWait(APP, EVERYTHING, 20_000, left.signal)
+    left.abort()
+    expect(await gone).toEqual([])
+    const waiting = store.readOrWait(APP, EVERYTHING, 20_000, new AbortController().signal)
+    await store.close()
+    expect(await waiting).toEqual([])
+  })
+
   it.each<[string, Partial<LogQuery>, string[]]>([
     ['the oldest first, up to the limit', { limit: 3 }, ['0', '1', '2']],
     ['the newest first when descending', { limit: 3, descending: true }, ['9999', '9998', '9997']],

@@ -52,6 +52,7 @@ export class LogStore {
   private readonly maxOpenFiles: number
   private readonly now: () => number
   private diskFull = false
+  private closed = false
 
   constructor(private readonly options: LogStoreOptions) {
     this.maxLoaded = options.maxLoaded ?? 2_000
@@ -81,12 +82,12 @@ export class LogStore {
 
   /** As `read`; where there is nothing yet, answers as soon as a line comes, or with nothing after `waitMs`. */
   async readOrWait(sourceId: string, query: LogQuery, waitMs: number, signal: AbortSignal): Promise<LogCacheEnvelope[]> {
-    const deadline = this.now() + waitMs
+    const deadline = performance.now() + waitMs
     for (;;) {
       // Begins before the read, so that a line that comes in between is not slept over.
-      const arrival = this.nextArrival(sourceId, Math.max(deadline - this.now(), 0), signal)
+      const arrival = this.nextArrival(sourceId, Math.max(deadline - performance.now(), 0), signal)
       const found = await this.read(sourceId, query)
-      if (found.length > 0 || signal.aborted || this.now() >= deadline) {
+      if (found.length > 0 || signal.aborted || this.closed || performance.now() >= deadline) {
         arrival.cancel()
         return found
       }
@@ -123,6 +124,7 @@ export class LogStore {
   }
 
   async close(): Promise<void> {
+    this.closed = true
     for (const waiting of this.waiting.values()) for (const wake of waiting) wake()
     await Promise.all([...this.loaded.keys()].map((sourceId) => this.using(sourceId, (log) => log.closeFile())))
     this.loaded.clear()
