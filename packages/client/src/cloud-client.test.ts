@@ -162,7 +162,7 @@ describe('the client', () => {
     const failures: unknown[] = []
     let reads = 0
     cloud.on('GET /api/v1/read/app', (request, response) => {
-      expect(request.headers.prefer).toBe('wait=5')
+      expect(request.headers['prefer']).toBe('wait=5')
       reads++
       if (reads === 2 || reads === 3) return void response.destroy()
       // All that there is, whatever was asked for.
