@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startPostgres, startRedis, type EmbeddedServer } from '@bloomery/embedded'
 import { runProgram } from './child-program.js'
@@ -161,6 +161,7 @@ export class Launcher {
     this.#roles = [programs.control, programs.cell, programs.router].map(
       (program) => new RoleProcess(program, { run: paths.run, logs: paths.roleLogs }),
     )
+    await this.#leaveOtherEngine(say)
     for (const role of this.#roles) {
       const { adopted } = await this.#supervisor.add(role)
       if (!adopted) continue
@@ -232,16 +233,29 @@ export class Launcher {
     await this.#supervisor.release()
     // Roles before apps: they would tell of crashes, and start again what we stop.
     await this.#supervisor.stop(['router', 'cell', 'control'])
-    const apps = this.#roles.length > 0 ? this.#stopApps(say) : Promise.resolve()
+    if (this.#roles.length > 0) say('Stopping apps')
+    const apps = this.#roles.length > 0 ? this.#stopApps() : Promise.resolve()
     // Whatever becomes of the apps, nothing else stays.
     await apps.finally(() => this.#supervisor.stop(['redis', 'postgres', 'dockerd']))
   }
 
-  async #stopApps(say: (line: string) => void): Promise<void> {
-    say('Stopping apps')
+  /** After a crash apps may run on in the engine of that start; this one would neither see nor stop them. */
+  async #leaveOtherEngine(say: (line: string) => void): Promise<void> {
+    const mark = join(this.#settings.paths.run, 'engine')
+    const before = existsSync(mark) ? readFileSync(mark, 'utf8').trim() : this.#engine.kind
+    if (before !== this.#engine.kind) {
+      say(`the engine was ${before} before; what still runs there ends`)
+      // The router has its table, and no part in engines.
+      await Promise.all(this.#roles.filter(({ name }) => name !== 'router').map((role) => role.stop()))
+      await this.#stopApps(before)
+    }
+    writeFileSync(mark, `${this.#engine.kind}\n`)
+  }
+
+  async #stopApps(engine: string = this.#engine.kind): Promise<void> {
     await runProgram({
       program: repositoryPath('apps/bloomery/dist/stop-apps.entry.js'),
-      env: { ...this.#roleEnvironment, BLOOMERY_APP_GRACE_SECONDS: String(APP_GRACE_SECONDS) },
+      env: { ...this.#roleEnvironment, BLOOMERY_ENGINE: engine, BLOOMERY_APP_GRACE_SECONDS: String(APP_GRACE_SECONDS) },
       timeoutMs: (APP_GRACE_SECONDS + 20) * 1000,
       what: 'Stopping the apps',
     })
