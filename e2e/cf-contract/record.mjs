@@ -51,6 +51,14 @@ const shape = (value, key = '') => {
 }
 const FREE_MAPS = new Set(['labels', 'annotations', 'environment_variables', 'VCAP_SERVICES', 'tags', 'var'])
 
+/** Most answers have a shape that was seen before: each is kept once, and named. */
+const shapes = new Map()
+const nameOf = (found) => {
+  const text = JSON.stringify(found)
+  if (!shapes.has(text)) shapes.set(text, `shape${shapes.size + 1}`)
+  return shapes.get(text)
+}
+
 const parsed = (bytes) => {
   try {
     return JSON.parse(bytes.toString())
@@ -83,7 +91,7 @@ const note = (request, body, answer, bytes) => {
     answer: {
       status: answer.statusCode,
       job: Boolean(location?.includes('/v3/jobs/')),
-      ...(json === undefined ? {} : { captures: captures(json), shape: shape(json), state: stateOf(json) }),
+      ...(json === undefined ? {} : { captures: captures(json), shape: nameOf(shape(json)), state: stateOf(json) }),
       ...(location ? { locationCaptures: captures(location.split('/').pop(), 'location') } : {}),
     },
   })
@@ -149,6 +157,8 @@ for (const { args, expect, until } of SESSION) {
   if (!ok) console.log(`     ended with ${status}, expected ${expect}`)
   if (!ok || process.argv.includes('--verbose')) console.log(output.replaceAll(/^/gm, '     | '))
 }
+const named = [...shapes].map(([text, name]) => `${JSON.stringify(name)}:${text}`)
+writeFileSync(join(folder, 'shapes.json'), `{\n${named.join(',\n')}\n}\n`)
 proxy.close()
 proxy.closeAllConnections()
 rmSync(home, { recursive: true, force: true })

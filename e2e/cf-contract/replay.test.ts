@@ -14,7 +14,8 @@ interface Exchange {
     readonly job: boolean
     readonly captures?: Record<string, string>
     readonly locationCaptures?: Record<string, string>
-    readonly shape?: Shape
+    /** Its name in shapes.json. */
+    readonly shape?: string
     readonly state?: string
   }
 }
@@ -35,6 +36,7 @@ const commands = (existsSync(FOLDER) ? readdirSync(FOLDER) : [])
     const { command } = head as { command: string[] }
     return [`${name.slice(0, 3)} ${command.join(' ')}`, exchanges as Exchange[]] as const
   })
+const shapes = (commands.length > 0 ? JSON.parse(readFileSync(join(FOLDER, 'shapes.json'), 'utf8')) : {}) as Record<string, Shape>
 if (commands.length === 0)
   process.stderr.write('LEFT OUT: nothing is recorded of the real cf client; record.mjs does that on a machine that has one.\n')
 
@@ -104,7 +106,8 @@ describeIfRecorded('what the real cf client sends, replayed', () => {
     for (const [i, exchange] of exchanges.entries()) {
       const about = `${i + 1}: ${exchange.method} ${exchange.path}`
       const answer = await sendUntilAsRecorded(exchange)
-      const { status, job, state, shape } = exchange.answer
+      const { status, job, state } = exchange.answer
+      const shape = shapes[exchange.answer.shape ?? '']
       const body = answer.status === status && stateOf(answer) === state ? '' : answer.body
       const isJob = answer.headers.location?.includes('/v3/jobs/') ?? false
       expect({ about, status: answer.status, job: isJob, state: stateOf(answer), body }).toEqual({
