@@ -8,6 +8,8 @@ import { push } from '@bloomery/client/push'
 import { ask, freePort, REPOSITORY } from '../platform.js'
 
 // Builds the image and runs the whole file: minutes. Only with --full, and where an engine and compose are at hand.
+// BLOOMERY_TEST_COMPOSE_IMAGE names an image to try instead of one that is built from the sources.
+const givenImage = process.env['BLOOMERY_TEST_COMPOSE_IMAGE']
 const compose = [['docker', 'compose'], ['docker-compose']].find(
   ([program = '', ...rest]) => spawnSync(program, [...rest, 'version'], { stdio: 'ignore' }).status === 0,
 )
@@ -40,7 +42,7 @@ suite('docker compose, for real', () => {
       DOCKER_BUILDKIT: '0',
       COMPOSE_PROJECT_NAME: project,
       BLOOMERY_COMPOSE_FOLDER: folder,
-      BLOOMERY_IMAGE: `bloomery/bloomery:${project}`,
+      BLOOMERY_IMAGE: givenImage ?? `bloomery/bloomery:${project}`,
       BLOOMERY_HTTP_PORT: String(port),
       BLOOMERY_HTTPS_PORT: String(await freePort()),
       BLOOMERY_SSH_PORT: String(await freePort()),
@@ -49,9 +51,9 @@ suite('docker compose, for real', () => {
       BLOOMERY_SCHEDULER_PORT: String(await freePort()),
       BLOOMERY_LOGS_PORT: String(await freePort()),
     }
-    delete env['BLOOMERY_TEST_FULL']
+    for (const name of Object.keys(env)) if (name.startsWith('BLOOMERY_TEST_')) delete env[name]
     execFileSync(process.execPath, [join(REPOSITORY, 'apps/bloomery/bin/compose-init.mjs')], { env, stdio: 'ignore' })
-    run('build')
+    if (givenImage === undefined) run('build')
     run('up', '-d')
     await untilReady()
   }, 1_500_000)
@@ -62,7 +64,7 @@ suite('docker compose, for real', () => {
     run('run', '--rm', '--no-deps', 'cell', 'apps/bloomery/dist/stop-apps.entry.js')
     run('down', '-v')
     expect(dockerOut('volume', 'ls', '-q', '--filter', `name=${project}_`)).toBe('')
-    dockerOut('rmi', `bloomery/bloomery:${project}`)
+    if (givenImage === undefined) dockerOut('rmi', `bloomery/bloomery:${project}`)
     rmSync(folder, { recursive: true, force: true })
   }, 300_000)
 
