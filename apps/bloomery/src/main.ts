@@ -11,6 +11,8 @@ const SAME_PRESS_MS = 1_500
 
 /** Starts the platform and stays until it is told to stop; resolves with the exit code. */
 export async function startLauncher(env: NodeJS.ProcessEnv): Promise<number> {
+  // Whoever read our output may have gone (a closed terminal, a pipe's end): the platform goes on, and stops as cleanly.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
   try {
     return await launch(env)
   } catch (error) {
