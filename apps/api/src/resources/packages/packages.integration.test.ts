@@ -70,7 +70,7 @@ describe('packages', () => {
   it('puts matched files beside what was sent, with their modes', async () => {
     const { developer, app, packageGuid } = await prepare()
     const content = `known ${app.guid}`
-    await uploadBits(developer, packageGuid, { known: content })
+    await uploadBits(developer, packageGuid, { known: content, 'the/same': content, 'and/again': content })
     await isPooled(developer, content)
     const second = await createPackage(developer, app.guid)
     const matched = [resourceOf('bin/run', content, '755'), resourceOf('copy', content)]

@@ -41,8 +41,10 @@ export async function poolFiles(context: Context, packageGuid: string): Promise<
         const sha256 = missing.get(entry.path)
         if (entry.type === 'file' && sha256 !== undefined) await blobstore.put(fileKey(sha256), await open(), { sha256 })
       })
-    for (let at = 0; at < files.length; at += 1000) {
-      const batch = files.slice(at, at + 1000)
+    // Many packages hold one file under several names.
+    const known = [...new Map(files.map((file) => [file.sha1, file])).values()]
+    for (let at = 0; at < known.length; at += 1000) {
+      const batch = known.slice(at, at + 1000)
       await execute(
         pool,
         sql`INSERT INTO matched_files (organization_guid, sha1, sha256, size_bytes, used_at)
