@@ -21,7 +21,7 @@ export async function showApp({ client, terminal }: Context, app: App): Promise<
     processesOf(client, app.guid),
     client.findOne<Deployment>('/v3/deployments', { app_guids: app.guid, order_by: '-created_at', status_values: 'ACTIVE' }),
   ])
-  const stats = await Promise.all(processes.map(({ guid }) => statsOf(client, guid)))
+  const shown = (await Promise.all(processes.map((process) => withInstances(client, process)))).flat()
   terminal.pairs([
     ['name', app.name],
     ['requested state', app.state.toLowerCase()],
@@ -36,11 +36,23 @@ export async function showApp({ client, terminal }: Context, app: App): Promise<
       droplet.buildpacks.map((each) => [each.name, each.version ?? '', each.detect_output ?? '', each.buildpack_name ?? '']),
       '\t',
     )
-  const shown = processes.map((process, i) => ({ process, instances: stats[i] ?? [] }))
   const order = (type: string): string => (type === 'web' ? '' : type)
   for (const { process, instances } of shown.sort((a, b) => (order(a.process.type) < order(b.process.type) ? -1 : 1)))
     showProcess(terminal, process, instances)
   if (deployment) showDeployment(terminal, deployment)
+}
+
+/** The end of a deployment may have removed the process since it was listed. */
+async function withInstances(
+  client: Context['client'],
+  process: Process,
+): Promise<{ process: Process; instances: InstanceStats[] }[]> {
+  try {
+    return [{ process, instances: await statsOf(client, process.guid) }]
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return []
+    throw error
+  }
 }
 
 function showProcess(terminal: Context['terminal'], process: Process, instances: readonly InstanceStats[]): void {

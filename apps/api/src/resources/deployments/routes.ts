@@ -136,7 +136,8 @@ export function deploymentRoutes(app: FastifyInstance, context: Context): void {
           data: {
             statusReason: 'CANCELING',
             lastStatusChangeAt: context.now(),
-            detail: `Cancelled by ${request.principal.name}.`,
+            // Why it did not proceed stays readable.
+            detail: [`Cancelled by ${request.principal.name}.`, deployment.detail].filter(Boolean).join(' '),
           },
         })
         if (count === 0) throw refused()
