@@ -78,7 +78,7 @@ suite('docker compose, for real', () => {
     const client = await open()
     const [organization] = await client.list<{ guid: string }>('/v3/organizations', { names: ['bloomery'] })
     const [space] = await client.list<{ guid: string }>('/v3/spaces', { names: ['dev'], organization_guids: organization!.guid })
-    const app = { name: 'from-compose', buildpacks: ['staticfile_buildpack'], memory: '64M' }
+    const app = { name: 'from-compose', buildpacks: ['staticfile_buildpack'], memory: '64M', 'default-route': true }
     await push(client, {
       spaceGuid: space!.guid,
       manifest: { applications: [app] },
