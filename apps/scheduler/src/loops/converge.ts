@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { type Lease, type Pool } from '@bloomery/database/sql'
 import {
   instanceKeyText,
@@ -21,6 +20,7 @@ import { InstanceWrites } from '../state/write-instances.js'
 import { sql } from '@bloomery/database/sql'
 import type { Effects } from './effects.js'
 import { loadsOf } from './cell-loads.js'
+import { newInstanceGuid } from './instance-guid.js'
 
 /** A start that failed for the platform's sake is tried again after this long. */
 const RETRY_START_MS = 5_000
@@ -138,7 +138,7 @@ function placementCells(
 }
 
 async function claim(placed: readonly Placement<Waiting>[], write: InstanceWrites, deps: ConvergeDeps): Promise<Decision[]> {
-  const claims = placed.map((placement) => ({ placement, instanceGuid: randomUUID() }))
+  const claims = placed.map((placement) => ({ placement, instanceGuid: newInstanceGuid() }))
   const done = await write.claim(
     claims.map(({ placement: { request, cellId }, instanceGuid }) => ({
       ...keyOf(request),
