@@ -8,6 +8,8 @@ import { createTimestamps } from './log-timestamps.js'
 import { LostLines } from './lost-lines.js'
 import type { IdentitySource } from './mutual-tls.js'
 
+/** Enough for what one write of an app brings. */
+const FIRST_DELAY_MS = 10
 /** The contract's limit for one line. */
 const LINE_BYTES = 60 * 1024
 
@@ -21,7 +23,7 @@ export interface LogSenderOptions {
   readonly spoolDir?: string
   /** Default 64 MiB with a folder, 8 MiB without. */
   readonly maxSpoolBytes?: number
-  /** A batch is sent this long after its first line; default 100 ms. */
+  /** A batch is sent at the latest this long after its first line; default 100 ms. */
   readonly batchDelayMs?: number
   /** … or when it has grown to this size; default 256 KiB. */
   readonly batchBytes?: number
@@ -61,6 +63,7 @@ class BatchingLogSender implements SpoolingLogSender {
   private cutBytes = 0
   private sequence: number
   private timer: NodeJS.Timeout | undefined
+  private lastCut = Number.NEGATIVE_INFINITY
   private closed = false
 
   constructor(private readonly options: LogSenderOptions) {
@@ -82,7 +85,7 @@ class BatchingLogSender implements SpoolingLogSender {
     if (envelope.text.length * 3 <= LINE_BYTES || Buffer.byteLength(envelope.text) <= LINE_BYTES) this.accept(envelope)
     else for (const text of pieces(envelope.text)) this.accept({ ...envelope, text })
     if (this.lineBytes >= this.batchBytes) this.cut()
-    else this.timer ??= setTimeout(() => this.cut(), this.batchDelayMs)
+    else this.timer ??= setTimeout(() => this.cut(), this.delayMs())
   }
 
   async flush(timeoutMs: number): Promise<boolean> {
@@ -105,6 +108,11 @@ class BatchingLogSender implements SpoolingLogSender {
   forgetCursor(key: string): void {
     this.cursors.delete(key)
     this.spool.forgetCursor(key)
+  }
+
+  /** After a silence the first line hardly waits, for somebody may be watching; a stream of them is gathered. */
+  private delayMs(): number {
+    return performance.now() - this.lastCut >= this.batchDelayMs ? Math.min(FIRST_DELAY_MS, this.batchDelayMs) : this.batchDelayMs
   }
 
   private accept(line: LogLine): void {
@@ -132,6 +140,7 @@ class BatchingLogSender implements SpoolingLogSender {
   private cut(): void {
     clearTimeout(this.timer)
     this.timer = undefined
+    this.lastCut = performance.now()
     if (this.lines.length === 0 && this.cursors.size === 0) return
     const sequence = ++this.sequence
     const head = `{"sender":${JSON.stringify(this.options.sender)},"sequence":${sequence},"envelopes":[`
