@@ -31,6 +31,10 @@ const hide = (text) =>
     .replaceAll(encodeURIComponent(password), '{{password}}')
     .replaceAll(home, '/home/somebody')
     .replace(/refresh_token=[^&]+/, 'refresh_token={{refresh_token}}')
+    .replace(
+      /(\/oauth\/token\/revoke\/)\w+(-r)?$/,
+      (_path, start, refresh) => `${start}{{${refresh ? 'refresh' : 'access'}_jti}}`,
+    )
 const captures = (value, pointer = '', found = {}) => {
   if (typeof value === 'string' && new RegExp(`^${GUID.source}$`).test(value) && !names.has(value)) {
     names.set(value, `{{guid${names.size + 1}}}`)
