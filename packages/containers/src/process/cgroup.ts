@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isRoot } from '../run.js'
 
@@ -16,6 +16,8 @@ export interface Cgroups {
   /** Folders that a process joins by writing its number into their cgroup.procs. */
   make(name: string, limits: CgroupLimits): string[]
   remove(name: string): void
+  /** All of this installation, as far as they are empty. */
+  removeAll(): void
 }
 
 /** Undefined where none can be made. */
@@ -50,6 +52,7 @@ function version1(parent: string): Cgroups {
       return of(name)
     },
     remove: (name) => of(name).forEach(removeFolder),
+    removeAll: () => [...new Set(folders)].forEach(removeTree),
   }
 }
 
@@ -69,6 +72,7 @@ function version2(parent: string): Cgroups {
       return [own]
     },
     remove: (name) => removeFolder(join(folder, name)),
+    removeAll: () => removeTree(folder),
   }
 }
 
@@ -80,6 +84,13 @@ export function wasOutOfMemory(folders: readonly string[]): boolean {
       if (existsSync(path) && Number(/^oom_kill (\d+)$/m.exec(readFileSync(path, 'utf8'))?.[1] ?? 0) > 0) return true
     }
   return false
+}
+
+function removeTree(folder: string): void {
+  if (!existsSync(folder)) return
+  for (const entry of readdirSync(folder, { withFileTypes: true }))
+    if (entry.isDirectory()) removeFolder(join(folder, entry.name))
+  removeFolder(folder)
 }
 
 function removeFolder(folder: string): void {

@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silentLogger } from '@bloomery/telemetry'
@@ -48,3 +48,17 @@ if (!sandbox.works) {
     runsInside: isRoot(),
   })
 }
+
+const grouped = isCgroupRoot ? it : it.skip
+grouped('leaves no control group behind', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bloomery-engine-'))
+  const installationId = 'feedbeef-0000-0000-0000-000000000000'
+  const engine = new ProcessEngine({ installationId, folder, supervisorEntry, allowUnconfined: false, logger: silentLogger })
+  await engine.prepare()
+  const places = ['/sys/fs/cgroup/memory/bloomery-feedbeef', '/sys/fs/cgroup/bloomery-feedbeef']
+  expect(places.some((place) => existsSync(place))).toBe(true)
+  await engine.cleanUp({ everything: true })
+  await engine.close()
+  expect(places.filter((place) => existsSync(place))).toEqual([])
+  await run('rm', ['-rf', folder])
+})

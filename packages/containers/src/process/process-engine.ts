@@ -92,7 +92,7 @@ export class ProcessEngine implements ContainerEngine {
     if (!existsSync(this.bell)) writeFileSync(this.bell, '')
     const disk = await findDiskKind(this.options.disk)
     const sandbox = await findSandbox()
-    const cgroups = findCgroups(`bloomery-${this.short}`)
+    const cgroups = findCgroups(this.cgroupParent)
     this.prepared = { disk: disk.kind, sandbox: sandbox.works, cgroups }
     const remarks = [
       disk.remark,
@@ -211,7 +211,10 @@ export class ProcessEngine implements ContainerEngine {
     if (state === undefined || state.exit !== undefined) return
     if (which === 'SIGTERM') return signal(state.supervisor.pid, 'SIGTERM')
     // The supervisor stays to tell how it ended.
-    if (state.target !== undefined) signal(-state.target, 'SIGKILL')
+    if (state.target === undefined) return
+    signal(-state.target, 'SIGKILL')
+    // Right after the start it leads no group yet; the end of the sandbox's first process is the end of all in it.
+    signal(state.target, 'SIGKILL')
   }
 
   async remove(name: string): Promise<void> {
@@ -342,6 +345,7 @@ export class ProcessEngine implements ContainerEngine {
         await this.remove(name)
       }),
     )
+    if (everything) (this.prepared?.cgroups ?? findCgroups(this.cgroupParent))?.removeAll()
   }
 
   async close(): Promise<void> {
@@ -350,6 +354,10 @@ export class ProcessEngine implements ContainerEngine {
 
   private get etc(): string {
     return join(this.options.folder, 'etc')
+  }
+
+  private get cgroupParent(): string {
+    return `bloomery-${this.short}`
   }
 
   private get bell(): string {

@@ -57,12 +57,16 @@ export async function runProcessSupervisor(): Promise<void> {
     child.once('exit', (code, signal) => resolve(signal === null ? (code ?? 1) : signal === 'SIGKILL' ? 137 : 143))
   })
   let target = child.pid
+  let ended = false
   const signalAll = (signal: NodeJS.Signals) => {
-    try {
-      if (target !== undefined) process.kill(-target, signal)
-    } catch {
-      // It has ended already.
-    }
+    // Once it has ended, its number may be another's.
+    for (const to of target === undefined ? [] : ended ? [-target] : [-target, target])
+      try {
+        process.kill(to, signal)
+        if (signal !== 'SIGKILL') return
+      } catch {
+        // It has ended already, or leads no group yet.
+      }
   }
   process.on('SIGTERM', () => signalAll('SIGTERM'))
   for (const ignored of ['SIGINT', 'SIGHUP', 'SIGQUIT'] as const) process.on(ignored, () => undefined)
@@ -82,6 +86,7 @@ export async function runProcessSupervisor(): Promise<void> {
     signalAll('SIGKILL')
   }, MEASURE_MS)
   const status = await exited
+  ended = true
   clearInterval(watching)
   signalAll('SIGKILL')
   // Something that left the group may hold the pipes open for ever.
