@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { parse } from 'yaml'
+import { parseDocument } from 'yaml'
 import { ClientError } from './errors.js'
+import { keepLargeIntegers } from './large-integers.js'
 
 /** Values for ((name)); a value may be of any type. */
 export type Variables = Readonly<Record<string, unknown>>
@@ -30,7 +31,11 @@ export async function readVariables(files: readonly string[], texts: readonly st
 
 function parseYaml(text: string, what: string): unknown {
   try {
-    return parse(text, { maxAliasCount: 100 }) as unknown
+    const document = parseDocument(text, { merge: true })
+    const [fault] = document.errors
+    if (fault) throw fault
+    keepLargeIntegers(document)
+    return document.toJS({ maxAliasCount: 100 }) as unknown
   } catch (error) {
     throw new ClientError('bad-argument', `YAML error in ${what}: ${error instanceof Error ? error.message : String(error)}`, {
       cause: error,

@@ -127,6 +127,11 @@ describe('parsing a manifest', () => {
     ['an app that is no map', 'applications: [x]', 'must be a map'],
   ])('refuses %s', (_name, text, message) => expect(() => parseManifest(text)).toThrow(message))
 
+  it('keeps every digit of a number that JavaScript cannot hold', () => {
+    const { applications } = parseManifest('applications:\n- name: a\n  env: { ACCOUNT: 123456789012345678901, SMALL: 42 }\n')
+    expect(applications).toEqual([{ name: 'a', env: { ACCOUNT: '123456789012345678901', SMALL: 42 } }])
+  })
+
   it('refuses a bomb of aliases', () => {
     const levels = Array.from({ length: 9 }, (_, i) => `a${i + 1}: &a${i + 1} [${Array(9).fill(`*a${i}`).join(',')}]`)
     expect(() => parseManifest(`a0: &a0 [x]\n${levels.join('\n')}\napplications: *a9`)).toThrow()

@@ -1,7 +1,8 @@
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { type Document, isScalar, parseDocument, stringify, visit } from 'yaml'
+import { type Document, parseDocument, stringify } from 'yaml'
 import { ClientError } from './errors.js'
+import { keepLargeIntegers } from './large-integers.js'
 import { interpolate, type Variables } from './manifest-variables.js'
 
 /** One app of a manifest: CF's keys, unknown ones kept as they are. */
@@ -81,18 +82,6 @@ function plain(document: Document, name: string): unknown {
     const reason = error instanceof Error ? error.message : String(error)
     throw new ClientError('bad-manifest', `The manifest ${name} cannot be read: ${reason}`, { cause: error })
   }
-}
-
-/** A number with more digits than JavaScript's numbers hold, such as an account's, stays what was written: as text. */
-export function keepLargeIntegers(document: Document): void {
-  visit(document, {
-    Scalar: (_key, node) => {
-      const { value, source } = node
-      if (isScalar(node) && typeof value === 'number' && source !== undefined && /^[-+]?\d+$/.test(source)) {
-        if (!Number.isSafeInteger(value)) node.value = source
-      }
-    },
-  })
 }
 
 /** The manifest that a push sends: the file's apps, or one made up, with the flags laid over it as cf does. */

@@ -1,7 +1,7 @@
-import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { listSource } from './source-files.js'
+import { listSource, openSource } from './source-files.js'
 
 let folder: string
 beforeEach(async () => {
@@ -64,6 +64,19 @@ describe('what a push takes of a folder', () => {
       { kind: 'link', path: 'link', target: '../outside' },
       { kind: 'file', path: 'run', absolute: join(folder, 'run'), mode: 0o750, size: 3 },
     ])
+  })
+
+  it('takes files and archives beyond two gigabytes for what they are', async () => {
+    const size = 3 * 2 ** 30
+    await writeFile(join(folder, 'large.zip'), '')
+    await truncate(join(folder, 'large.zip'), size)
+    expect(await openSource(folder)).toMatchObject({ kind: 'folder', entries: [{ path: 'large.zip', size }] })
+    expect(await openSource(join(folder, 'large.zip'))).toEqual({ kind: 'archive', path: join(folder, 'large.zip'), size })
+  })
+
+  it('refuses an archive without a byte', async () => {
+    await writeFile(join(folder, 'empty.zip'), '')
+    await expect(openSource(join(folder, 'empty.zip'))).rejects.toThrow('is empty')
   })
 
   it('refuses a folder with nothing to push', async () => {
