@@ -131,7 +131,10 @@ describe('reading a zip', () => {
   })
 
   it('takes the folders of the cf client, which have the type of a plain file', async () => {
-    const path = await aZip([{ name: 'empty/', mode: 0o100755 }, { name: 'a', body: 'x' }])
+    const path = await aZip([
+      { name: 'empty/', mode: 0o100755 },
+      { name: 'a', body: 'x' },
+    ])
     expect((await listZip(path, LIMITS)).map(({ path, type }) => [path, type])).toEqual([
       ['empty', 'directory'],
       ['a', 'file'],
