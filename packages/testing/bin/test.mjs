@@ -245,7 +245,7 @@ async function main() {
         (role) => !existsSync(join(root, 'apps', role, 'dist/main.js')),
       )
       if (absent.length > 0) leftOut.push(`the end-to-end stories: there is no program yet for ${absent.join(', ')}`)
-      else if (stopEngine) await jest('End-to-end tests', ['--config', 'e2e/jest.config.json', '--runInBand'], full ? 40 : 18)
+      else if (stopEngine) await jest('End-to-end tests', ['--config', 'e2e/jest.config.json'], full ? 40 : 18)
       else
         await jest('End-to-end tests (process engine)', ['--config', 'e2e/jest.config.json', '--runInBand', 'process-engine'], 10)
     }
