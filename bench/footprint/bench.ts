@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { startPlatform } from '../../e2e/platform.js'
+import { REPOSITORY, startPlatform } from '../../e2e/platform.js'
 
 interface Seen {
   readonly pid: number
@@ -28,7 +28,7 @@ function processesOf(home: string): Seen[] {
     return !marked.includes(pid) && marked.includes(parent) && commandOf(pid).startsWith('postgres: ')
   })
   return [...marked, ...children].map((pid) => {
-    const command = commandOf(pid)
+    const command = commandOf(pid).replaceAll(`${REPOSITORY}/`, '')
     const pss = /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1]
     return { pid: Number(pid), command: command.slice(0, 120), pssMb: Math.round(Number(pss ?? 0) / 102.4) / 10 }
   })
