@@ -289,12 +289,7 @@ export class DockerEngine implements ContainerEngine {
         }),
       )
     const kept = new Set(everything ? [] : present.map(({ Labels }) => Labels[NAME_LABEL]))
-    for (const volume of volumes)
-      if (!kept.has(volume.Labels?.[NAME_LABEL]))
-        await this.docker
-          .getVolume(volume.Name)
-          .remove()
-          .catch(() => undefined)
+    for (const volume of volumes) if (!kept.has(volume.Labels?.[NAME_LABEL])) await this.removeVolume(volume.Name)
     const folders = await readdir(this.options.folder).catch(() => [])
     for (const folder of folders) if (!kept.has(folder)) await removeDisk(join(this.options.folder, folder))
     if (!everything) return
@@ -342,14 +337,21 @@ export class DockerEngine implements ContainerEngine {
       })
     const filters = { label: [`${INSTALLATION_LABEL}=${this.names.installation}`, `${NAME_LABEL}=${name}`] }
     const { Volumes } = await this.call('list volumes', () => this.docker.listVolumes({ filters }))
-    for (const { Name } of Volumes)
-      await this.docker
-        .getVolume(Name)
-        .remove()
-        .catch((error: unknown) => {
-          if (!isNotFound(error)) throw asEngineError(error, `remove the volume ${Name}`)
-        })
+    for (const { Name } of Volumes) await this.removeVolume(Name)
     await removeDisk(disk)
+  }
+
+  /**
+   * Docker counts the mounts of containers that it has restored after its own death wrongly ("volume has active mounts") until it
+   * starts once more. Such a volume is an empty shell without its container, and nothing waits for it: a later clean-up gets it.
+   */
+  private async removeVolume(name: string): Promise<void> {
+    await this.docker
+      .getVolume(name)
+      .remove()
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) this.options.logger.warn({ err: error, volume: name }, 'a volume stays until a later clean-up')
+      })
   }
 
   private async usageOf(name: string): Promise<ContainerUsage | undefined> {
