@@ -15,7 +15,9 @@ export function answerErrors(app: FastifyInstance, log: Logger): void {
     if (request.headers['content-type']?.startsWith('multipart/')) await drainBody(request.raw)
     const known = toCfError(error)
     if (known) {
-      log.info({ requestId: request.id, url: request.url, kind: known.kind, detail: known.message }, 'refused')
+      // A client that has left makes failures of what was done for it; nobody needs to look into those.
+      const level = reply.raw.destroyed ? 'debug' : 'info'
+      log[level]({ requestId: request.id, url: request.url, kind: known.kind, detail: known.message }, 'refused')
       if (known.kind === 'ServiceUnavailable') reply.header('retry-after', '5')
       return reply.code(known.status).send({ errors: known.toViews() })
     }
