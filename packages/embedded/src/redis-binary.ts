@@ -119,7 +119,7 @@ function pipIndex(): string {
     const found = /^\s*index-url\s*[=:]\s*(\S+)/m.exec(readFileSync(file, 'utf8'))?.[1]
     if (found !== undefined) return found
   }
-  return 'https://pypi.org/simple'
+  throw new EmbeddedError('there is no pip here, and no index is set for it (PIP_INDEX_URL or index-url in pip.conf)')
 }
 
 /** One member of a zip archive, found by its central directory. */
