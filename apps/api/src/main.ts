@@ -28,7 +28,6 @@ import { oauthRoutes } from './oauth/routes.js'
 import { SigningKeys } from './oauth/signing-keys.js'
 import { Tokens } from './oauth/tokens.js'
 import { retain } from './retention/retain.js'
-import { prunePool } from './resources/packages/prune-pool.js'
 import { seed } from './seed/seed.js'
 import { removeLeftWorkFolders } from './uploads/work-folders.js'
 
@@ -154,7 +153,6 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
     void (async () => {
       await keys.rotate()
       await tokens.removeExpired()
-      await prunePool(context)
       if (isDueForRenewal(identity.certificatePem)) {
         identity = await issueNodeIdentity(authority, { role: 'api', nodeId: config.nodeId })
         if (internal.server instanceof TlsServer) internal.server.setSecureContext(secureContextOf(identity))

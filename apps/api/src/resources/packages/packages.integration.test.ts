@@ -8,8 +8,7 @@ import { extractZip, PACKAGE_LIMITS, packTar } from '@bloomery/archives'
 import { eventually } from '@bloomery/testing'
 import { anOrganization, startTestApi, type Caller, type Json, type TestApi } from '../../testing.fixture.js'
 import { createApp, createPackage, finishBuild, multipart, pushApp, sha1, toApp, uploadBits, zipOf } from '../push.fixture.js'
-import { expireBits } from './expire-bits.js'
-import { prunePool } from './prune-pool.js'
+import { expireBits } from '../../retention/expire-bits.js'
 
 const resourceOf = (path: string, content: string, mode = '644') => ({
   path,
@@ -255,36 +254,15 @@ describe('packages', () => {
       const build = await developer.post('/v3/builds', { package: { guid: packageGuid } })
       newer.push(await finishBuild(api, build.body.guid))
     }
-    await expireBits(api.context, guid)
+    await expireBits(api.context.pool)
     const states = async (kind: string) =>
       (await developer.get(`/v3/${kind}?app_guids=${guid}&order_by=created_at`)).body.resources.map(({ state }: Json) => state)
-    expect(await states('packages')).toEqual([...Array<string>(3).fill('EXPIRED'), ...Array<string>(5).fill('READY')])
+    expect(await states('packages')).toEqual(['READY', 'EXPIRED', 'EXPIRED', ...Array<string>(5).fill('READY')])
     expect(await states('droplets')).toEqual(['STAGED', 'EXPIRED', 'EXPIRED', ...Array<string>(5).fill('STAGED')])
     expect((await developer.get(`/v3/droplets/${first}`)).body.state).toBe('STAGED')
     // It still runs with the first one, whatever is current.
     await developer.patch(`/v3/apps/${guid}/relationships/current_droplet`, { data: { guid: newer.at(-1) } })
     expect((await developer.delete(`/v3/droplets/${first}`)).body.errors[0].detail).toMatch(/run with this droplet/)
-  })
-
-  it('drops pooled files that nobody has used for long, unless another organization has', async () => {
-    const [one, two] = [await prepare(), await prepare()]
-    const shared = `shared ${one.app.guid}`
-    const alone = `alone ${one.app.guid}`
-    await uploadBits(one.developer, one.packageGuid, { shared, alone })
-    await uploadBits(two.developer, two.packageGuid, { shared })
-    for (const [caller, content] of [
-      [one.developer, shared],
-      [one.developer, alone],
-      [two.developer, shared],
-    ] as const)
-      await isPooled(caller, content)
-    await api.context.db.matchedFile.updateMany({
-      where: { organizationGuid: one.organization.guid },
-      data: { usedAt: new Date(Date.now() - 31 * 86_400_000) },
-    })
-    await prunePool(api.context)
-    const isStored = (content: string) => api.blobs.blobs.has(`files/${createHash('sha256').update(content).digest('hex')}`)
-    expect([isStored(shared), isStored(alone)]).toEqual([true, false])
   })
 
   it('deletes a package with its bits', async () => {

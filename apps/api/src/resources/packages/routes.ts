@@ -15,7 +15,6 @@ import { receiveUpload } from '../../uploads/receive-upload.js'
 import { recordAppEvent } from '../apps/app-events.js'
 import { findApp, IN_SPACE, type AppInSpace } from '../apps/find-app.js'
 import { listDroplets } from '../droplets/routes.js'
-import { expireBits } from './expire-bits.js'
 import { matchResources, readMatched, Resource } from './matched-resources.js'
 import { poolFiles, PoolFilesParams } from './pool-files.js'
 import { presentPackage } from './presenter.js'
@@ -38,11 +37,7 @@ interface ByGuid {
 
 export function packageRoutes(app: FastifyInstance, context: Context): void {
   const { db, blobstore } = context
-  context.jobs.register('package.pool', PoolFilesParams, async ({ params: { packageGuid } }) => {
-    await poolFiles(context, packageGuid)
-    const row = await db.package.findUnique({ where: { guid: packageGuid }, select: { appGuid: true } })
-    if (row) await expireBits(context, row.appGuid)
-  })
+  context.jobs.register('package.pool', PoolFilesParams, (job) => poolFiles(context, job.params.packageGuid))
   context.jobs.register('package.copy', CopyParams, (job) => copyPackage(context, job.params))
   context.jobs.register('package.delete', PackageGuid, async (job) => {
     const row = await db.package.findUnique({ where: { guid: job.params.guid }, include: { app: { include: IN_SPACE } } })
