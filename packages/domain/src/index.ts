@@ -102,3 +102,4 @@ export type {
   ParsedManifest,
 } from './manifests/manifest.js'
 export { shownInstances, type SeenRow, type ShownInstance, type ShownState } from './instances/seen-instances.js'
+export { isBuildpackAddress } from './apps/buildpack-address.js'

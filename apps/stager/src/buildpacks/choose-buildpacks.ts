@@ -1,3 +1,4 @@
+import { isBuildpackAddress } from '@bloomery/domain'
 import type { BuildpackRecord } from '../builds/build-record.js'
 import { stagingError, StagingFailure } from '../staging/failure.js'
 import { withoutUserinfo } from '../staging/staging-result.js'
@@ -5,9 +6,6 @@ import { withoutUserinfo } from '../staging/staging-result.js'
 export type ChosenBuildpack =
   | { readonly kind: 'kept'; readonly key: string; readonly record: BuildpackRecord }
   | { readonly kind: 'address'; readonly key: string; readonly url: string }
-
-/** Whether a name is an address: anything with a scheme. */
-export const isAddress = (name: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(name)
 
 /**
  * Which buildpacks stage a build. Named ones are taken in their order and not asked; with none named, every enabled one of the stack is
@@ -33,7 +31,7 @@ export function chooseBuildpacks(
 }
 
 function chooseNamed(name: string, usable: readonly BuildpackRecord[], stack: string): ChosenBuildpack {
-  if (isAddress(name)) return { kind: 'address', key: name, url: name }
+  if (isBuildpackAddress(name)) return { kind: 'address', key: name, url: name }
   const found = usable
     .filter((record) => record.name === name)
     .sort((a, b) => Number(b.stack === stack) - Number(a.stack === stack))[0]

@@ -1,4 +1,5 @@
 import type { Database, Transaction } from '@bloomery/database'
+import { isBuildpackAddress } from '@bloomery/domain'
 import { z } from 'zod'
 import { unprocessable } from '../../http/errors.js'
 
@@ -59,14 +60,9 @@ async function resolveStack(
 
 /** Names must be those of enabled buildpacks; everything else must be an address that can be fetched. */
 export async function requireBuildpacks(on: Database | Transaction, names: readonly string[]): Promise<void> {
-  const plain = names.filter((name) => !isAddress(name))
+  const plain = names.filter((name) => !isBuildpackAddress(name))
   if (plain.length === 0) return
   const known = await on.buildpack.findMany({ where: { name: { in: plain }, enabled: true }, select: { name: true } })
   const unknown = plain.find((name) => !known.some((each) => each.name === name))
   if (unknown !== undefined) throw unprocessable(`Buildpack "${unknown}" must be an existing admin buildpack or a valid git URI`)
-}
-
-export function isAddress(name: string): boolean {
-  if (/^git@[\w.-]+:\S+$/.test(name)) return true
-  return /^(?:https?|git|ssh):\/\/[^\s/]+\/\S*$/.test(name) && URL.canParse(name)
 }
