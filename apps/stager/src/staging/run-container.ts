@@ -9,6 +9,7 @@ const WATCH_MS = 1_000
 const LOOK_EVERY_MS = 5_000
 const MACHINE_RESERVE_BYTES = 100 * 1024 ** 2
 const OUTPUT_GRACE_MS = 10_000
+const KILL_AGAIN_MS = 1_000
 
 export interface RunOptions {
   readonly engine: ContainerEngine
@@ -33,9 +34,9 @@ export async function runContainer(options: RunOptions): Promise<StagingEnd> {
   let endedFor: StagingEnd['endedFor']
   const end = (reason: NonNullable<StagingEnd['endedFor']>): void => {
     endedFor ??= reason
-    void engine.kill(name, 'SIGKILL').catch(() => undefined)
+    stop()
   }
-  const stop = (): void => void engine.kill(name, 'SIGKILL').catch(() => undefined)
+  const stop = (): void => void killSurely(engine, name, over.signal)
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) stop()
   const timer = setTimeout(() => end('time'), options.timeoutMs)
@@ -105,3 +106,14 @@ export async function removeContainers(
 }
 
 export const isAway = (error: unknown): boolean => error instanceof EngineError && error.kind === 'unavailable'
+
+/** An engine that is away for a moment must not let a build outlive its end: asks again until the container is over. */
+async function killSurely(engine: ContainerEngine, name: string, over: AbortSignal): Promise<void> {
+  while (!over.aborted)
+    try {
+      await engine.kill(name, 'SIGKILL')
+      return
+    } catch {
+      await delay(KILL_AGAIN_MS, undefined, { signal: over }).catch(() => undefined)
+    }
+}
