@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Server as TlsServer } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { openBlobstore, verifySignature } from '@bloomery/blobstore'
-import { ConfigError } from '@bloomery/config'
+import { ConfigError, runAsProgram } from '@bloomery/config'
 import { createDatabase, createPool, migrate, MigrationError, type Pool } from '@bloomery/database'
 import { createLogSender } from '@bloomery/feeds'
 import { isDueForRenewal, issueNodeIdentity, secureContextOf } from '@bloomery/pki'
@@ -192,17 +192,4 @@ function fromRepository(name: string): string | undefined {
   return existsSync(path) ? path : undefined
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  try {
-    const api = await startApi(process.env)
-    for (const signal of ['SIGTERM', 'SIGINT'] as const)
-      process.once(signal, () => {
-        void api.close().then(() => process.exit(0))
-      })
-  } catch (error) {
-    process.stderr.write(
-      `${error instanceof ConfigError || error instanceof MigrationError ? error.message : String(error instanceof Error ? error.stack : error)}\n`,
-    )
-    process.exit(1)
-  }
-}
+await runAsProgram(import.meta.url, startApi, { known: [ConfigError, MigrationError] })

@@ -1,5 +1,4 @@
-import { pathToFileURL } from 'node:url'
-import { ConfigError } from '@bloomery/config'
+import { ConfigError, runAsProgram } from '@bloomery/config'
 import { createEngine } from '@bloomery/containers'
 import { createLogSender, createSchedulerClient } from '@bloomery/feeds'
 import { ensureNodeIdentity, keepIdentityFresh, nodeIdentityOptions, PkiError } from '@bloomery/pki'
@@ -58,21 +57,7 @@ export async function startCell(env: NodeJS.ProcessEnv): Promise<Cell> {
   }
 }
 
-async function runAsProgram(): Promise<void> {
-  const cell = await startCell(process.env)
-  process.on('SIGUSR1', () => cell.drain())
-  let closing = false
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.on(signal, () => {
-      if (closing) return
-      closing = true
-      void cell.close().then(() => process.exit(0))
-    })
-}
-
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
-  runAsProgram().catch((error: unknown) => {
-    const known = error instanceof ConfigError || error instanceof PkiError
-    console.error(known ? error.message : error)
-    process.exit(1)
-  })
+await runAsProgram(import.meta.url, startCell, {
+  known: [ConfigError, PkiError],
+  started: (cell) => process.on('SIGUSR1', () => cell.drain()),
+})

@@ -1,7 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
-import { pathToFileURL } from 'node:url'
-import { ConfigError } from '@bloomery/config'
+import { ConfigError, runAsProgram } from '@bloomery/config'
 import { ensureNodeIdentity, keepIdentityFresh, nodeIdentityOptions, PkiError, secureContextOf } from '@bloomery/pki'
 import { createLogger } from '@bloomery/telemetry'
 import { loadLogsConfig } from './config.js'
@@ -82,17 +81,4 @@ export async function startLogs(env: NodeJS.ProcessEnv): Promise<Logs> {
   }
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  try {
-    const logs = await startLogs(process.env)
-    const stop = (): void => {
-      void logs.close().then(() => process.exit(0))
-    }
-    process.once('SIGTERM', stop)
-    process.once('SIGINT', stop)
-  } catch (error) {
-    if (!(error instanceof ConfigError || error instanceof PkiError)) throw error
-    process.stderr.write(`${error.message}\n`)
-    process.exitCode = 1
-  }
-}
+await runAsProgram(import.meta.url, startLogs, { known: [ConfigError, PkiError] })

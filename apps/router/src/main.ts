@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { ConfigError } from '@bloomery/config'
+import { ConfigError, runAsProgram } from '@bloomery/config'
 import { ensureNodeIdentity, keepIdentityFresh, loadNodeIdentity, nodeIdentityOptions } from '@bloomery/pki'
 import { createLogger, type Logger } from '@bloomery/telemetry'
 import { loadRouterConfig, type RouterConfig } from './config.js'
@@ -90,19 +90,9 @@ function keepIdentity(env: NodeJS.ProcessEnv, config: RouterConfig, log: Logger)
 /** `EX_CONFIG` of sysexits: starting again is in vain until someone changes the configuration. */
 const EXIT_MISCONFIGURED = 78
 
-async function runAsProgram(): Promise<void> {
-  try {
-    const router = await startRouter(process.env)
-    const stop = (): void => void router.close().then(() => process.exit(0))
-    process.once('SIGTERM', stop)
-    process.once('SIGINT', stop)
-    await router.succeeded
-    process.exit(0)
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    process.stderr.write(`${error.message}\n`)
-    process.exit(EXIT_MISCONFIGURED)
-  }
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) await runAsProgram()
+await runAsProgram(import.meta.url, startRouter, {
+  known: [ConfigError],
+  misconfiguredStatus: EXIT_MISCONFIGURED,
+  // A holder that was succeeded by a newer one has nothing left to do.
+  started: (router) => void router.succeeded.then(() => process.exit(0)),
+})

@@ -1,8 +1,8 @@
-import { pathToFileURL } from 'node:url'
 import { openBlobstore } from '@bloomery/blobstore'
 import {
   BlobstoreEnv,
   ConfigError,
+  runAsProgram,
   DatabaseEnv,
   homePaths,
   KeyringEnv,
@@ -102,18 +102,4 @@ export async function startScheduler(env: NodeJS.ProcessEnv): Promise<{ close():
   }
 }
 
-const isProgram = process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href
-if (isProgram) {
-  startScheduler(process.env).then(
-    (scheduler) => {
-      const stop = (): void => void scheduler.close().then(() => process.exit(0))
-      process.once('SIGTERM', stop)
-      process.once('SIGINT', stop)
-    },
-    (error: unknown) => {
-      const known = error instanceof ConfigError || error instanceof KeyringError || error instanceof PkiError
-      console.error(known ? error.message : error)
-      process.exit(1)
-    },
-  )
-}
+await runAsProgram(import.meta.url, startScheduler, { known: [ConfigError, KeyringError, PkiError] })

@@ -1,7 +1,6 @@
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { openBlobstore } from '@bloomery/blobstore'
-import { ConfigError } from '@bloomery/config'
+import { ConfigError, runAsProgram } from '@bloomery/config'
 import { createEngine } from '@bloomery/containers'
 import { createPool } from '@bloomery/database/sql'
 import { createLogSender } from '@bloomery/feeds'
@@ -93,20 +92,4 @@ export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Pr
   }
 }
 
-async function runAsProgram(): Promise<void> {
-  const stager = await startStager(process.env)
-  let closing = false
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.on(signal, () => {
-      if (closing) return
-      closing = true
-      void stager.close().then(() => process.exit(0))
-    })
-}
-
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
-  runAsProgram().catch((error: unknown) => {
-    const known = error instanceof ConfigError || error instanceof PkiError || error instanceof KeyringError
-    console.error(known ? error.message : error)
-    process.exit(1)
-  })
+await runAsProgram(import.meta.url, startStager, { known: [ConfigError, PkiError, KeyringError] })

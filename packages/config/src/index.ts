@@ -1,6 +1,7 @@
 export { homePaths, type HomePaths } from './home.js'
 export { ConfigError, Flag, ListenAddress, parseEnvironment } from './parse.js'
 export { apiHosts, PlatformEnv } from './platform.js'
+export { runAsProgram, type RunningRole } from './program.js'
 export {
   ApiListenEnv,
   ApiUpstreamEnv,
@@ -15,3 +16,4 @@ export {
   SchedulerListenEnv,
   SchedulerUrlEnv,
 } from './internal.js'
+export { TenantAddressEnv, tenantAddressPolicy } from './tenant-addresses.js'
