@@ -1,5 +1,5 @@
 /** One rule per sentence of docs/architecture.md, "Which way dependencies point". */
-const adapters = '^packages/(database|queues|feeds|blobstore|containers|archives|pki|secrets|client|embedded)/'
+const adapters = '^packages/(database|queues|feeds|blobstore|containers|archives|pki|secrets|client|embedded|egress)/'
 module.exports = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
@@ -25,7 +25,7 @@ module.exports = {
       name: 'adapters-do-not-meet',
       severity: 'error',
       from: {
-        path: '^packages/(database|queues|feeds|blobstore|containers|archives|pki|secrets|client|embedded)/src/',
+        path: '^packages/(database|queues|feeds|blobstore|containers|archives|pki|secrets|client|embedded|egress)/src/',
         pathNot: '[.]test[.]ts$',
       },
       to: { path: adapters, pathNot: '^packages/$1/' },

@@ -103,3 +103,11 @@ export type {
 } from './manifests/manifest.js'
 export { shownInstances, type SeenRow, type ShownInstance, type ShownState } from './instances/seen-instances.js'
 export { isBuildpackAddress } from './apps/buildpack-address.js'
+export { isInNetwork, parseIpAddress, parseIpNetwork, type IpAddress, type IpNetwork } from './addresses/ip-address.js'
+export {
+  parseAllowedDestination,
+  refuseTenantAddress,
+  type AllowedDestination,
+  type RefusedAddress,
+  type TenantAddressPolicy,
+} from './addresses/tenant-address.js'

@@ -1,0 +1,1 @@
+export { guardedConnect, guardedConnector, RefusedAddressError, type ConnectTarget } from './guarded-connect.js'
