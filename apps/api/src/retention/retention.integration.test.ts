@@ -85,7 +85,7 @@ describe('retention', () => {
     expect(blobstore.blobs.has(`caches/${app}/cflinuxfs4`)).toBe(true)
   })
 
-  it('forgets events, jobs, builds and deployments of long ago', async () => {
+  it('forgets events, jobs, builds, deployments and pooled files of long ago', async () => {
     const { pool } = postgres
     for (const days of [40, 1]) {
       await execute(
@@ -98,6 +98,11 @@ describe('retention', () => {
         sql`INSERT INTO jobs (guid, operation, state, created_at, updated_at) VALUES (${randomUUID()}, 'app.delete', 'COMPLETE', ${old(days)}, ${old(days)})`,
       )
     }
+    for (const days of [91, 89])
+      await execute(
+        pool,
+        sql`INSERT INTO matched_files (organization_guid, sha1, sha256, size_bytes, used_at) VALUES ('o', ${`sha1-${days}`}, 'x', 1, ${old(days)})`,
+      )
     await execute(
       pool,
       sql`INSERT INTO deployments (guid, app_guid, status_value, status_reason, created_at)
@@ -112,8 +117,9 @@ describe('retention', () => {
     const counts = await rows(
       pool,
       sql`SELECT (SELECT count(*)::int FROM audit_events) AS events, (SELECT count(*)::int FROM jobs) AS jobs,
-            (SELECT count(*)::int FROM deployments) AS deployments, (SELECT count(*)::int FROM builds) AS builds`,
+            (SELECT count(*)::int FROM deployments) AS deployments, (SELECT count(*)::int FROM builds) AS builds,
+            (SELECT array_agg(sha1) FROM matched_files) AS files`,
     )
-    expect(counts).toEqual([{ events: 1, jobs: 1, deployments: 101, builds: 101 }])
+    expect(counts).toEqual([{ events: 1, jobs: 1, deployments: 101, builds: 101, files: ['sha1-89'] }])
   })
 })
