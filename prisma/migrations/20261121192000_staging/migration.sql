@@ -1,0 +1,23 @@
+-- What a droplet was made of, so that the same inputs need not be staged again and every app with a component can be found.
+ALTER TABLE "droplets" ADD COLUMN "bits_sha256" TEXT;
+ALTER TABLE "droplets" ADD COLUMN "settings_sha256" TEXT;
+ALTER TABLE "droplets" ADD COLUMN "inputs" JSONB;
+ALTER TABLE "droplets" ADD COLUMN "reused_at" TIMESTAMPTZ(3);
+CREATE INDEX "droplets_app_guid_settings_sha256_idx" ON "droplets" ("app_guid", "settings_sha256");
+
+ALTER TABLE "builds" ADD COLUMN "reused" BOOLEAN NOT NULL DEFAULT false;
+ALTER TABLE "builds" ADD COLUMN "waits_for" TEXT;
+
+CREATE TABLE "droplet_components" (
+  "droplet_guid" TEXT NOT NULL,
+  "purl" TEXT NOT NULL,
+  "name" TEXT NOT NULL,
+  "version" TEXT NOT NULL,
+  "version_key" BIGINT[] NOT NULL,
+  "kind" TEXT NOT NULL DEFAULT 'library',
+  "source" TEXT NOT NULL DEFAULT '',
+  "checksum" TEXT,
+  CONSTRAINT "droplet_components_pkey" PRIMARY KEY ("droplet_guid", "purl")
+);
+CREATE INDEX "droplet_components_name_version_key_idx" ON "droplet_components" ("name", "version_key");
+ALTER TABLE "droplet_components" ADD CONSTRAINT "droplet_components_droplet_guid_fkey" FOREIGN KEY ("droplet_guid") REFERENCES "droplets" ("guid") ON DELETE CASCADE ON UPDATE CASCADE;
