@@ -24,6 +24,7 @@ import { ensureAuthority } from './nodes/authorities.js'
 import { IngressCertificates } from './nodes/ingress-certificates.js'
 import { buildInternalApp } from './nodes/internal-app.js'
 import { BootstrapTokens, JoinTokens } from './nodes/join-tokens.js'
+import { RouteServiceKeys } from './nodes/route-service-keys.js'
 import { oauthRoutes } from './oauth/routes.js'
 import { SigningKeys } from './oauth/signing-keys.js'
 import { Tokens } from './oauth/tokens.js'
@@ -128,6 +129,7 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
       system: settings.systemDomain,
       apps: settings.appsDomain,
     }),
+    routeServiceKeys: new RouteServiceKeys(pool, keyring, now),
     blobstore,
     isSigned: (key, query) =>
       keyring.keyIds.some((kid) =>

@@ -9,7 +9,7 @@ export {
   SeenInstance,
   WantedInstance,
 } from './cell-protocol.js'
-export { RouteAck, RouteEndpoint, RouteEntry, RouteFeedMessage } from './route-feed.js'
+export { RouteAck, RouteEndpoint, RouteEntry, RouteFeedMessage, RouteServiceKeys } from './route-feed.js'
 export { Envelope, IngestBatch, InstanceMetrics, LogLine } from './envelopes.js'
 export { JoinAnswer, JoinRequest, type NodeIdentity, NodeRole, RenewRequest, serverNameOf } from './node-identity.js'
 export { Encrypted } from './encrypted.js'

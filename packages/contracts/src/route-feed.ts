@@ -41,7 +41,10 @@ export const RouteEntry = z.object({
   protocol: z.enum(['http', 'tcp']),
   port: z.number().int().optional(),
   options: z.record(z.string(), z.string()),
+  /** https: requests pass through it before they reach an endpoint; absent while its binding is not complete. */
   routeServiceUrl: z.string().optional(),
+  /** True: given by a global broker, so it may lead anywhere. Otherwise a tenant gave it: connect by `guardedConnect` of packages/egress. */
+  routeServiceTrusted: z.boolean().optional(),
   endpoints: z.array(RouteEndpoint),
 })
 export type RouteEntry = z.infer<typeof RouteEntry>
@@ -65,3 +68,18 @@ export const RouteAck = z.object({
   answering: z.array(z.string()).optional(),
 })
 export type RouteAck = z.infer<typeof RouteAck>
+
+/**
+ * Keys for X-CF-Proxy-Signature, from the api's internal listener: GET /internal/route-service-keys (`router` certificates) → RouteServiceKeys.
+ * Routers ask once a minute and keep the last answer on disk (0600), since they serve without the api. The first key signs, all of
+ * them verify. A new key is in this list for ten minutes before it comes first, and one that signs no more stays for a day, so that
+ * whatever one router has signed every other can read, also while some have not asked yet.
+ */
+export const RouteServiceKeys = z.array(
+  z.object({
+    guid: z.string(),
+    /** 32 random bytes in base64: the AES-256-GCM key itself, nothing to derive. */
+    key: z.string(),
+  }),
+)
+export type RouteServiceKeys = z.infer<typeof RouteServiceKeys>

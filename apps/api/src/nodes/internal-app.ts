@@ -7,12 +7,14 @@ import { parseBody } from '../http/bodies.js'
 import { answerErrors } from '../http/errors.js'
 import type { IngressCertificates } from './ingress-certificates.js'
 import type { JoinTokens } from './join-tokens.js'
+import type { RouteServiceKeys } from './route-service-keys.js'
 
 export interface InternalParts {
   readonly identity: NodeIdentity
   readonly authority: CertificateAuthority
   readonly tokens: JoinTokens
   readonly ingressCertificates: IngressCertificates
+  readonly routeServiceKeys: RouteServiceKeys
   readonly blobstore: Blobstore
   /** Whether the query of a blob's address is a good, unexpired signature for its key. */
   readonly isSigned: (key: string, query: URLSearchParams) => boolean
@@ -56,6 +58,11 @@ export function buildInternalApp(parts: InternalParts): FastifyInstance {
   app.get('/internal/ingress-certificates', async (request) => {
     requirePeer(request.raw.socket, 'router', 'launcher')
     return parts.ingressCertificates.list()
+  })
+
+  app.get('/internal/route-service-keys', async (request) => {
+    requirePeer(request.raw.socket, 'router')
+    return parts.routeServiceKeys.list()
   })
 
   app.get('/internal/blobs/*', async (request, reply) => {

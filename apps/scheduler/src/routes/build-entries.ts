@@ -17,6 +17,8 @@ export function buildRouteEntries(routes: readonly RouteRow[], instances: readon
     protocol: route.protocol === 'tcp' ? 'tcp' : 'http',
     ...(route.port > 0 ? { port: route.port } : {}),
     options: textOptions(route.options),
+    ...(route.routeServiceUrl === null ? {} : { routeServiceUrl: route.routeServiceUrl }),
+    ...(route.routeServiceUrl !== null && route.routeServiceTrusted ? { routeServiceTrusted: true } : {}),
     endpoints: route.destinations.flatMap((destination) =>
       (serving.get(`${destination.appGuid}/${destination.processType}`) ?? []).flatMap((row) =>
         endpointOf(route, destination, row),

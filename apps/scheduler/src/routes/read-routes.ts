@@ -10,6 +10,10 @@ export interface RouteRow {
   readonly protocol: string
   readonly options: Readonly<Record<string, unknown>>
   readonly destinations: readonly DestinationRow[]
+  /** Where requests go first; null without a route service, or while it is being bound. */
+  readonly routeServiceUrl: string | null
+  /** Whether a global broker gave that address. */
+  readonly routeServiceTrusted: boolean
 }
 export interface DestinationRow {
   readonly appGuid: string
@@ -31,6 +35,15 @@ export const listRoutes = (on: Queryable): Promise<RouteRow[]> =>
               'organizationGuid', s.organization_guid, 'processType', t.process_type, 'port', t.port, 'weight', t.weight,
               'protocol', t.protocol) ORDER BY t.created_at, t.guid)
             FROM route_destinations t JOIN apps a ON a.guid = t.app_guid JOIN spaces s ON s.guid = a.space_guid
-            WHERE t.route_guid = r.guid), '[]'::jsonb) AS destinations
-        FROM routes r JOIN domains d ON d.guid = r.domain_guid WHERE NOT d.internal ORDER BY r.guid`,
+            WHERE t.route_guid = r.guid), '[]'::jsonb) AS destinations,
+          coalesce(b.route_service_url, i.route_service_url) AS "routeServiceUrl",
+          (i.plan_guid IS NOT NULL AND k.space_guid IS NULL AND k.guid IS NOT NULL) AS "routeServiceTrusted"
+        FROM routes r JOIN domains d ON d.guid = r.domain_guid
+          LEFT JOIN route_bindings b ON b.route_guid = r.guid
+            AND NOT (b.last_operation->>'type' = 'create' AND b.last_operation->>'state' <> 'succeeded')
+          LEFT JOIN service_instances i ON i.guid = b.service_instance_guid
+          LEFT JOIN service_plans p ON p.guid = i.plan_guid
+          LEFT JOIN service_offerings o ON o.guid = p.offering_guid
+          LEFT JOIN service_brokers k ON k.guid = o.broker_guid
+        WHERE NOT d.internal ORDER BY r.guid`,
   )
