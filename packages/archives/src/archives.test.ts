@@ -12,6 +12,7 @@ import yazl from 'yazl'
 import {
   type ArchiveLimits,
   assemblePackage,
+  contentDigest,
   extractTar,
   extractZip,
   hashZipFiles,
@@ -278,5 +279,26 @@ describe('tar', () => {
     expect(execFileSync('tar', ['-tf', join(folder, 'o.tar')]).toString()).toContain('./a/run\n')
     await chmod(join(folder, 'out/a/locked'), 0o755)
     await extractTar(createReadStream(join(folder, 'o.tar')), join(folder, 'again'), { limits: LIMITS, links: 'any' })
+  })
+})
+
+describe('the digest of what an archive holds', () => {
+  it('is the same whatever the order and the folders named, and another for any change', async () => {
+    const digest = async (pieces: readonly Piece[]) => contentDigest(await aZip(pieces), LIMITS)
+    const files: Piece[] = [
+      { name: 'a/b.txt', body: 'b' },
+      { name: 'run', body: 'x', mode: 0o100755 },
+      { name: 'link', body: 'run', mode: LINK },
+    ]
+    const first = await digest(files)
+    expect(await digest([{ name: 'a/' }, ...files].reverse())).toBe(first)
+    for (const changed of [
+      [{ name: 'empty/' }, ...files],
+      [{ name: 'a/b.txt', body: 'c' }, ...files.slice(1)],
+      [files[0]!, { ...files[1]!, mode: 0o100644 }, files[2]!],
+      [files[0]!, files[1]!, { ...files[2]!, body: 'a/b.txt' }],
+      files.slice(1),
+    ])
+      expect(await digest(changed)).not.toBe(first)
   })
 })

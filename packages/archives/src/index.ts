@@ -1,5 +1,6 @@
 export { ArchiveError, type ArchiveErrorKind } from './archive-error.js'
 export { assemblePackage, type MatchedEntry } from './assemble-package.js'
+export { contentDigest } from './content-digest.js'
 export { extractTar, type ExtractTarOptions } from './extract-tar.js'
 export { extractZip } from './extract-zip.js'
 export { type HashedFile, hashZipFiles } from './hash-files.js'

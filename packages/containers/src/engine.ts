@@ -120,6 +120,8 @@ export interface ContainerEngine {
   ping(): Promise<void>
   /** Network, stack image present, volumes' root: what must be there before the first container. */
   prepare(): Promise<void>
+  /** What an image's name stands for now, e.g. `sha256:…`; of `process`, which has no images, the machine's system. */
+  imageDigest(image: string): Promise<string>
   /**
    * Chooses address and ports for a container that is about to be made, never one of `avoidAddresses` (endpoints that routers may still
    * know). `ports` are the wanted container ports; `process` answers others, since its instances share the machine's. `start` fails with

@@ -111,3 +111,40 @@ export {
   type RefusedAddress,
   type TenantAddressPolicy,
 } from './addresses/tenant-address.js'
+export { versionKey } from './staging/version-key.js'
+export { parseVersionRange, VersionRangeError, type VersionSpan } from './staging/version-range.js'
+export {
+  explainFailure,
+  FAILURE_CAUSES,
+  type FailureCause,
+  type FailureExplanation,
+  type StagingEnd,
+  type StagingLimits,
+} from './staging/explain-failure.js'
+export {
+  planStaging,
+  type RunningBuild,
+  type StagingCapacity,
+  type StagingPlan,
+  type WaitingBuild,
+} from './staging/plan-staging.js'
+export {
+  catalogConflicts,
+  deactivationWarning,
+  planCatalogChanges,
+  type CatalogChanges,
+  type CatalogOffering,
+  type KnownOffering,
+} from './services/catalog-sync.js'
+export { mayStart, type PendingOperation } from './services/concurrent-operations.js'
+export {
+  isUpgradeAvailable,
+  planInstanceUpdate,
+  type UpdatablePlan,
+  type UpdatePlan,
+  type UpdateRefusal,
+} from './services/instance-update.js'
+export { afterAnswer, afterDeadline, afterPoll, deadlineMessage, type NextStep } from './services/operation-steps.js'
+export { endsMitigation, nextMitigationAt } from './services/orphan-mitigation.js'
+export { initialVisibility, isPlanUsableIn, type PlanVisibility } from './services/plan-visibility.js'
+export { nextPollAt, pollingDeadline, type PollingRules } from './services/polling.js'

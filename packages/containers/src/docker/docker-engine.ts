@@ -109,6 +109,15 @@ export class DockerEngine implements ContainerEngine {
     this.isolation = { disk: disk.kind, network: firewall.available ? 'filtered' : 'open', processes: 'container', remarks }
   }
 
+  async imageDigest(image: string): Promise<string> {
+    try {
+      return (await this.docker.getImage(image).inspect()).Id
+    } catch (error) {
+      if (isNotFound(error)) throw new EngineError('image-missing', `The image ${image} is not on this engine`, { cause: error })
+      throw asEngineError(error, `look for the image ${image}`)
+    }
+  }
+
   confinement(): Confinement {
     return this.isolation
   }

@@ -111,6 +111,11 @@ export class ProcessEngine implements ContainerEngine {
     }
   }
 
+  async imageDigest(): Promise<string> {
+    const system = await readFile('/etc/os-release', 'utf8').catch(() => '')
+    return `machine:${/^PRETTY_NAME="?([^"\n]*)/m.exec(system)?.[1] ?? 'unknown'}`
+  }
+
   confinement(): Confinement {
     return this.isolation
   }

@@ -1,0 +1,105 @@
+import { describe, expect, it } from '@jest/globals'
+import { explainFailure, type StagingEnd } from './explain-failure.js'
+
+const LIMITS = { memoryMb: 1024, diskMb: 4096, timeoutMs: 900_000, processes: 1024 }
+const explained = (end: Partial<StagingEnd>) =>
+  explainFailure({ exitCode: 1, outOfMemory: false, lines: [], ...end }, LIMITS) ?? { class: 'none' }
+
+describe('the explanation of a failed staging', () => {
+  it('is none where nothing failed', () => {
+    expect(explained({ exitCode: 0 })).toEqual({ class: 'none' })
+  })
+
+  it.each<[string, Partial<StagingEnd>, Record<string, unknown>]>([
+    ['nothing detected', { exitCode: 222 }, { class: 'NoAppDetectedError', cause: 'nothing-detected' }],
+    [
+      'no such runtime',
+      { exitCode: 223, lines: ["no version of node matches '99.x'. Available: 26.10.0, 24.21.0", 'Failed to compile droplet'] },
+      { class: 'BuildpackCompileFailed', cause: 'runtime-version' },
+    ],
+    [
+      'npm: no such package',
+      { exitCode: 223, lines: ["npm error 404  'nope@1' is not in this registry."] },
+      { cause: 'dependency-not-found', nextStep: expect.stringMatching(/^nope@1 was not found/) },
+    ],
+    [
+      'pip: no such package',
+      { exitCode: 223, lines: ['ERROR: No matching distribution found for nope==1'] },
+      { cause: 'dependency-not-found', nextStep: expect.stringMatching(/^nope==1 was not found/) },
+    ],
+    ['go: no such module', { exitCode: 223, lines: ['go: module example.com/x: not found'] }, { cause: 'dependency-not-found' }],
+    [
+      'maven: no such artifact',
+      { exitCode: 223, lines: ['[ERROR] Could not find artifact com.example:nope:jar:1.0 in central'] },
+      { cause: 'dependency-not-found' },
+    ],
+    [
+      'a lock file that is out of date',
+      {
+        exitCode: 223,
+        lines: ['npm error `npm ci` can only install packages when your package.json and package-lock.json are in sync.'],
+      },
+      { cause: 'lock-file' },
+    ],
+    [
+      'no network',
+      { exitCode: 223, lines: ['npm error network request to https://x failed, reason: getaddrinfo ENOTFOUND x'] },
+      { cause: 'network-refused' },
+    ],
+    [
+      'a strange authority',
+      { exitCode: 223, lines: ['SSL certificate problem: self-signed certificate'] },
+      { cause: 'certificate' },
+    ],
+    [
+      'a buildpack that cannot be cloned',
+      { exitCode: 1, lines: ['Failed to clone git repository at https://x/y'] },
+      { class: 'StagingError', cause: 'buildpack-unavailable' },
+    ],
+    ['a script that fails', { exitCode: 223, lines: ['broken', 'exit status 7'] }, { cause: 'script-exit' }],
+    ['release', { exitCode: 224 }, { class: 'BuildpackReleaseFailed', cause: 'release-failed' }],
+    [
+      'the kernel ended it',
+      { exitCode: 223, outOfMemory: true, memoryVictim: { process: 'python3', wantedMb: 1800 } },
+      {
+        class: 'StagingError',
+        cause: 'out-of-memory',
+        sentence:
+          'Staging error: staging needed more than its 1024 MB of memory and was ended (out of memory; python3 had asked for 1800 MB)',
+        nextStep: expect.stringContaining('cf push -m 2304M'),
+      },
+    ],
+    [
+      'Node ended itself',
+      { exitCode: 223, lines: ['FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory'] },
+      { cause: 'out-of-memory', nextStep: expect.stringContaining('2048M') },
+    ],
+    ['time', { exitCode: 137, endedFor: 'time' }, { cause: 'out-of-time', sentence: expect.stringContaining('900 seconds') }],
+    ['disk', { exitCode: 137, endedFor: 'disk' }, { cause: 'out-of-disk', sentence: expect.stringContaining('4096 MB') }],
+    ['one file too large', { exitCode: 153 }, { cause: 'out-of-disk' }],
+    ['a write that found no space', { exitCode: 223, lines: ['cp: No space left on device'] }, { cause: 'out-of-disk' }],
+    ['the machine is full', { exitCode: 137, endedFor: 'machine-disk' }, { cause: 'machine-disk' }],
+    [
+      'a fork bomb',
+      { exitCode: 137, endedFor: 'processes' },
+      { cause: 'out-of-processes', sentence: expect.stringContaining('1024') },
+    ],
+    [
+      'no more processes',
+      { exitCode: 223, lines: ['bash: fork: retry: Resource temporarily unavailable'] },
+      { cause: 'out-of-processes' },
+    ],
+  ])('%s', (_name, end, expected) => {
+    expect(explained(end)).toMatchObject({ nextStep: expect.stringMatching(/\S/), ...expected })
+  })
+
+  it('shows the telling line with its neighbours, and the last ones, twenty in all', () => {
+    const lines = Array.from({ length: 100 }, (_, i) =>
+      i === 30 ? 'ERROR: No matching distribution found for nope' : `line ${i}`,
+    )
+    const { lastLines } = explainFailure({ exitCode: 223, outOfMemory: false, lines }, LIMITS)!
+    expect(lastLines).toHaveLength(20)
+    expect(lastLines.slice(0, 4)).toEqual(['line 28', 'line 29', lines[30], 'line 31'])
+    expect(lastLines.at(-1)).toBe('line 99')
+  })
+})

@@ -1,0 +1,82 @@
+import type { FailureCause } from './explain-failure.js'
+
+interface Sign {
+  readonly cause: FailureCause
+  readonly pattern: RegExp
+  readonly nextStep: (found: RegExpExecArray) => string
+}
+
+const CHECK_NAME = 'Check its name and version in the app, and whether it is published where staging looks for packages.'
+
+/** What package managers and buildpacks print, the surest signs first. */
+const SIGNS: readonly Sign[] = [
+  {
+    cause: 'runtime-version',
+    pattern:
+      /no version of (\S+) matches|asks for (\S+) \S+, which is not available|no match found for .* in \[|DEPENDENCY MISSING IN MANIFEST|requested version .* is not (available|supported)/i,
+    nextStep: () => 'Ask for a version that the line above lists as available, or leave the version out to get the default one.',
+  },
+  {
+    cause: 'lock-file',
+    pattern:
+      /npm (?:ci|error).*(?:can only install packages when your package\.json and|package-lock\.json .* are in sync)|ERR_PNPM_OUTDATED_LOCKFILE|lockfile needs to be updated|Your lock file does not contain|Pipfile\.lock .*out of date|missing go\.sum entry|updates to go\.(?:mod|sum) needed|The gemspecs? for .* changed|lock file .* is not up to date/i,
+    nextStep: () =>
+      "Bring the lock file up to date on your machine (the package manager's install command does it) and push it too.",
+  },
+  {
+    cause: 'certificate',
+    pattern:
+      /self[- ]signed certificate|unable to get local issuer certificate|CERTIFICATE_VERIFY_FAILED|x509: certificate signed by unknown authority|SSL certificate problem|PKIX path building failed/i,
+    nextStep: () =>
+      "Have the operator add the authority's certificate to the machine: staging trusts what the machine trusts (BLOOMERY_TRUST_HOST_CERTIFICATES).",
+  },
+  {
+    cause: 'dependency-not-found',
+    pattern:
+      /npm (?:error|ERR!) (?:404 +'?([^\s']+)'? is not in|notarget No matching version found for (\S+))|No matching distribution found for (\S+)|Could not find artifact (\S+)|Couldn't find package "([^"]+)"|Could not find gem '([^']+)'|ERR_PNPM_(?:FETCH_404|NO_MATCHING_VERSION)\s+(.*)|Root composer\.json requires (\S+),? .*could not be found|module (\S+): (?:not found|no matching versions)|error NU1101: Unable to find package (\S+)|reading \S+\/mod\/(\S+): 404/i,
+    nextStep: (found) => {
+      const name = found.slice(1).find((each) => each !== undefined)
+      return name === undefined ? CHECK_NAME : `${name.replace(/[.,;:]+$/, '')} was not found. ${CHECK_NAME}`
+    },
+  },
+  {
+    cause: 'network-refused',
+    pattern:
+      /getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not resolve host|Name or service not known|Temporary failure in name resolution|no such host|ECONNREFUSED|Connection refused|ETIMEDOUT|ECONNRESET|connection timed out|Network is unreachable|i\/o timeout|Failed to connect to|Received HTTP code (?:403|407) from proxy|40[37] (?:Forbidden|Proxy Authentication)|E403/i,
+    nextStep: () =>
+      'Staging could not reach an address that it needs. Have the operator check proxies and the registry settings of the machine that stages apps, or push the packages with the app (vendored).',
+  },
+  {
+    cause: 'buildpack-unavailable',
+    pattern:
+      /Failed to (?:download buildpack|clone git repository|checkout branch)|malformed buildpack|does not support multi-buildpack/i,
+    nextStep: () => "Check the buildpack's address and its branch or tag, or name one that cf buildpacks lists.",
+  },
+  {
+    cause: 'script-exit',
+    pattern: /Procfile: invalid|Failed to read command from Procfile/i,
+    nextStep: () => 'Write Procfile as lines of the form web: COMMAND.',
+  },
+  {
+    cause: 'script-exit',
+    pattern: /npm (?:error|ERR!) Missing script: "?([^"]+)"?/i,
+    nextStep: (found) => `Add a script '${found[1] ?? ''}' to package.json.`,
+  },
+  {
+    cause: 'script-exit',
+    pattern: /Permission denied/i,
+    nextStep: () => 'A file lacks the permission that the build needs, often to be executed: chmod +x it and push again.',
+  },
+]
+
+/** The surest sign in an output of what went wrong, and the number of its line. */
+export function findCause(
+  lines: readonly string[],
+): { readonly cause: FailureCause; readonly nextStep: string; readonly line: number } | undefined {
+  for (const { cause, pattern, nextStep } of SIGNS)
+    for (const [line, text] of lines.entries()) {
+      const found = pattern.exec(text)
+      if (found) return { cause, nextStep: nextStep(found), line }
+    }
+  return undefined
+}
