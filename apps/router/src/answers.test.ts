@@ -46,16 +46,27 @@ describe('presentAnswer', () => {
   ])('%s', (name, status, routerError, cacheControl, body) => {
     const answer = presentAnswer(name, { host: 'a.test:8080', detail: 'why' })
     expect(answer).toMatchObject({ status, routerError, body })
-    expect(answer.headers).toEqual({
-      ...(cacheControl === undefined ? {} : { 'Cache-Control': cacheControl }),
-      'Content-Type': 'text/plain; charset=utf-8',
-      'X-Cf-RouterError': routerError,
-      'X-Content-Type-Options': 'nosniff',
-      'Content-Length': Buffer.byteLength(body),
-    })
+    expect(answer.headers).toEqual([
+      ...(cacheControl === undefined ? [] : ['Cache-Control', cacheControl]),
+      'Content-Type',
+      'text/plain; charset=utf-8',
+      'X-Cf-RouterError',
+      routerError,
+      'X-Content-Type-Options',
+      'nosniff',
+      'Content-Length',
+      String(Buffer.byteLength(body)),
+    ])
   })
 
-  it('has a row above for each', () => expect(Object.keys(ANSWERS)).toHaveLength(10))
+  it('has no body where Cloud Foundry has none', () =>
+    expect(presentAnswer('headTooLarge', { host: '' })).toMatchObject({
+      status: 431,
+      body: '',
+      headers: ['X-Cf-RouterError', 'max-request-size-exceeded', 'Content-Length', '0'],
+    }))
+
+  it('has a row above for each', () => expect(Object.keys(ANSWERS)).toHaveLength(11))
 
   it('lets nobody write header lines of their own', () =>
     expect(presentAnswer('endpointFailure', { host: '', detail: 'a\r\nSet-Cookie: b' }).routerError).not.toMatch(/[\r\n]/))

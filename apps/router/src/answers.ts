@@ -1,6 +1,6 @@
-import { STATUS_CODES, type OutgoingHttpHeaders } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import { CF_ERRORS } from '@bloomery/contracts'
-import type { Exchange } from './proxy/exchange.js'
+import type { Disposition } from './proxy/exchange.js'
 
 const NO_CACHE = 'no-cache, no-store'
 const SHORT_CACHE = 'public,max-age=2'
@@ -14,11 +14,19 @@ interface Answer {
   readonly message?: string
   /** Reason phrase where Node knows none. */
   readonly reason?: string
+  /** The connection ends with it: what else the sender wrote may be read differently, too. */
+  readonly close?: true
 }
 
 /** All that the router itself may answer. Clients and test suites match on statuses, `X-Cf-RouterError` and texts. */
 export const ANSWERS = {
-  emptyHost: { status: 400, routerError: 'empty_host', cacheControl: SHORT_CACHE, message: 'Request had empty Host header' },
+  emptyHost: {
+    status: 400,
+    routerError: 'empty_host',
+    cacheControl: SHORT_CACHE,
+    message: 'Request had empty Host header',
+    close: true,
+  },
   badAppInstance: {
     status: 400,
     routerError: 'invalid_cf_app_instance_header',
@@ -43,8 +51,9 @@ export const ANSWERS = {
     routerError: 'route_service_unsupported',
     message: 'Support for route services is disabled.',
   },
-  badRequest: { status: 400, routerError: 'bad_request', message: '%detail' },
-  requestTimeout: { status: 408, routerError: 'request_timeout', message: 'The request was not sent in time' },
+  badRequest: { status: 400, routerError: 'bad_request', message: '%detail', close: true },
+  headTooLarge: { status: 431, routerError: 'max-request-size-exceeded', close: true },
+  requestTimeout: { status: 408, routerError: 'request_timeout', message: 'The request was not sent in time', close: true },
   endpointFailure: {
     status: 502,
     routerError: 'endpoint_failure (%detail)',
@@ -54,68 +63,76 @@ export const ANSWERS = {
 } as const satisfies Record<string, Answer>
 export type AnswerName = keyof typeof ANSWERS
 
+/** An answer of the router's own, whole. */
+export interface RouterAnswer {
+  readonly status: number
+  readonly reason: string
+  /** Names and values in turn, the body's length among them. */
+  readonly headers: readonly string[]
+  readonly body: string
+  /** Value of X-Cf-RouterError; absent for what is no error. */
+  readonly routerError: string | undefined
+  /** The connection ends with it. */
+  readonly close: boolean
+}
+
 /** What an answer looks like on the wire. */
-export function presentAnswer(
-  name: AnswerName,
-  facts: { readonly host: string; readonly detail?: string },
-): { status: number; routerError: string; headers: OutgoingHttpHeaders; body: string } {
+export function presentAnswer(name: AnswerName, facts: { readonly host: string; readonly detail?: string }): RouterAnswer {
   const answer: Answer = ANSWERS[name]
   const fill = (text: string): string =>
     text.replace(/%(host|detail)/g, (_, key: string) => (key === 'host' ? facts.host : (facts.detail ?? '')))
-  const body = `${answer.status} ${answer.reason ?? STATUS_CODES[answer.status] ?? ''}: ${fill(answer.message ?? '')}\n`
+  const reason = answer.reason ?? STATUS_CODES[answer.status] ?? ''
   const routerError = fill(answer.routerError).replace(/[^\t\x20-\x7e]/g, '?')
+  const body = answer.message === undefined ? '' : `${answer.status} ${reason}: ${fill(answer.message)}\n`
   return {
     status: answer.status,
+    reason,
     routerError,
-    headers: {
-      ...(answer.cacheControl === undefined ? {} : { 'Cache-Control': answer.cacheControl }),
-      'Content-Type': 'text/plain; charset=utf-8',
-      'X-Cf-RouterError': routerError,
-      'X-Content-Type-Options': 'nosniff',
-      'Content-Length': Buffer.byteLength(body),
-    },
+    close: answer.close ?? false,
+    headers: [
+      ...(answer.cacheControl === undefined ? [] : ['Cache-Control', answer.cacheControl]),
+      ...(body === '' ? [] : ['Content-Type', 'text/plain; charset=utf-8']),
+      'X-Cf-RouterError',
+      routerError,
+      ...(body === '' ? [] : ['X-Content-Type-Options', 'nosniff']),
+      'Content-Length',
+      String(Buffer.byteLength(body)),
+    ],
     body,
   }
 }
 
-/** Answers in the router's own name. After a head has gone out only the connection can still tell that something failed. */
-export function answer(exchange: Exchange, name: AnswerName, detail?: string): void {
-  const facts = detail === undefined ? { host: exchange.hostHeader } : { host: exchange.hostHeader, detail }
-  const { status, routerError, headers, body } = presentAnswer(name, facts)
-  exchange.outcome.routerError = routerError
-  respond(exchange, status, headers, body)
-}
+/** A decision to answer in the router's own name. */
+export const answerWith = (
+  name: AnswerName,
+  exchange: { readonly hostHeader: string },
+  detail?: string,
+): Extract<Disposition, { do: 'answer' }> => ({
+  do: 'answer',
+  answer: presentAnswer(name, detail === undefined ? { host: exchange.hostHeader } : { host: exchange.hostHeader, detail }),
+})
 
 /** For hosts of the platform: an error in the API's shape, which every client of the API can show. */
-export function answerApiAway(exchange: Exchange, detail: string): void {
+export function apiAwayAnswer(detail: string): RouterAnswer {
   const { code, title, status } = CF_ERRORS.ServiceUnavailable
   const body = JSON.stringify({ errors: [{ code, title, detail }] })
-  exchange.outcome.routerError = 'api_unavailable'
-  respond(
-    exchange,
+  return {
     status,
-    {
-      'Content-Type': 'application/json; charset=utf-8',
-      'Cache-Control': NO_CACHE,
-      'Retry-After': '5',
-      'X-Cf-RouterError': 'api_unavailable',
-      'Content-Length': Buffer.byteLength(body),
-    },
+    reason: STATUS_CODES[status] ?? '',
+    routerError: 'api_unavailable',
+    close: false,
+    headers: [
+      'Content-Type',
+      'application/json; charset=utf-8',
+      'Cache-Control',
+      NO_CACHE,
+      'Retry-After',
+      '5',
+      'X-Cf-RouterError',
+      'api_unavailable',
+      'Content-Length',
+      String(Buffer.byteLength(body)),
+    ],
     body,
-  )
-}
-
-/** Sends a whole answer. */
-export function respond(exchange: Exchange, status: number, headers: OutgoingHttpHeaders, body: string): void {
-  const { request, response, outcome } = exchange
-  if (response.headersSent || response.destroyed) {
-    response.destroy()
-    return
   }
-  outcome.status = status
-  outcome.responseBytes = request.method === 'HEAD' ? 0 : Buffer.byteLength(body)
-  // The rest of a body that nobody reads would be taken for the next request.
-  if (!request.complete) response.shouldKeepAlive = false
-  response.writeHead(status, headers)
-  response.end(body)
 }

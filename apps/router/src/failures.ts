@@ -1,3 +1,5 @@
+import type { Exchange } from './proxy/exchange.js'
+
 /** How far an attempt had come when it failed. */
 export type Phase = 'connecting' | 'reused-connection' | 'fresh-connection'
 
@@ -55,3 +57,39 @@ export function classifyFailure(facts: FailureFacts): FailureClass {
   if (!found) throw new Error('the last class fits everything')
   return found.is
 }
+
+const REASONS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connect: connection refused',
+  EHOSTUNREACH: 'connect: no route to host',
+  ENETUNREACH: 'connect: network is unreachable',
+  ETIMEDOUT: 'i/o timeout',
+  [DIAL_TIMEOUT]: 'i/o timeout',
+  [RESPONSE_TIMEOUT]: 'timeout awaiting response headers',
+  ECONNRESET: 'read: connection reset by peer',
+  EPIPE: 'write: broken pipe',
+}
+
+/** The failure of one attempt, in the words that operators know. */
+export function attemptError(
+  facts: { readonly phase: Phase; readonly replayable: boolean },
+  target: { readonly host: string; readonly port: number },
+  error: NodeJS.ErrnoException,
+): AttemptError {
+  const failure = classifyFailure({ ...facts, code: error.code ?? '' })
+  const address = `${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}`
+  const where = facts.phase === 'connecting' ? `dial tcp ${address}` : address
+  return new AttemptError(failure, `${where}: ${REASONS[error.code ?? ''] ?? error.message}`, { cause: error })
+}
+
+/** An error with a code, as sockets have them. */
+export const coded = (code: string, message: string): NodeJS.ErrnoException => Object.assign(new Error(message), { code })
+
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+
+/** Whether sending the request twice does no harm, and is possible. */
+export const isReplayable = ({ method, hasBody, upgrade, headers }: Replay): boolean =>
+  !hasBody &&
+  upgrade === undefined &&
+  (IDEMPOTENT.has(method) || headers.has('idempotency-key') || headers.has('x-idempotency-key'))
+
+type Replay = Pick<Exchange, 'method' | 'hasBody' | 'upgrade' | 'headers'>

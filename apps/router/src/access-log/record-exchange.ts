@@ -6,7 +6,7 @@ import { formatAccessLine } from './format-line.js'
 export const recordExchange =
   (deps: { readonly sender: () => Pick<SpoolingLogSender, 'send' | 'nextTimestamp'> }) =>
   (exchange: Exchange, finishedAt: number): void => {
-    const { outcome, request, headers, route } = exchange
+    const { outcome, headers, route, client } = exchange
     const app = outcome.endpoint ?? route?.endpoints[0]
     if (!app) return
     const text = formatAccessLine({
@@ -14,15 +14,15 @@ export const recordExchange =
       receivedAt: exchange.receivedAt,
       finishedAt,
       backendMs: outcome.backendMs,
-      method: request.method ?? '',
+      method: exchange.method,
       target: exchange.target,
-      protocol: `HTTP/${request.httpVersion}`,
+      protocol: `HTTP/${exchange.httpVersion}`,
       status: outcome.status,
       requestBytes: outcome.requestBytes,
       responseBytes: outcome.responseBytes,
       referer: headers.get('referer'),
       userAgent: headers.get('user-agent'),
-      client: `${exchange.clientAddress}:${exchange.clientPort}`,
+      client: `${client.address}:${client.port}`,
       backend: outcome.backend,
       forwardedFor: headers.get('x-forwarded-for'),
       forwardedProto: headers.get('x-forwarded-proto'),

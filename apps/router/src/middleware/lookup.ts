@@ -1,29 +1,31 @@
 import type { RouteEntry } from '@bloomery/contracts'
 import { isPinned, parseInstancePin, type InstancePin } from '@bloomery/domain'
-import { answer } from '../answers.js'
-import type { Exchange, Middleware } from '../proxy/exchange.js'
+import { answerWith } from '../answers.js'
+import type { Exchange, Step } from '../proxy/exchange.js'
 
 /** Finds the route, and the one instance that a request asks for by X-CF-App-Instance or X-CF-Process-Instance. */
 export const lookup =
-  (find: (host: string, target: string) => RouteEntry | undefined): Middleware =>
-  async (exchange, next) => {
+  (find: (host: string, target: string) => RouteEntry | undefined): Step =>
+  (exchange) => {
+    const { headers } = exchange
     const route = find(exchange.host, exchange.target)
-    const app = exchange.headers.get('x-cf-app-instance')
-    const process = exchange.headers.get('x-cf-process-instance')
-    const appPin = app ? parseInstancePin('app', app) : undefined
-    if (app && !appPin) return answer(exchange, 'badAppInstance')
-    const processPin = process ? parseInstancePin('process', process) : undefined
-    if (process && !processPin) return answer(exchange, 'badProcessInstance')
-    const pins = [appPin, processPin].filter((pin) => pin !== undefined)
-    const candidates = route?.endpoints.filter((endpoint) => pins.every((pin) => isPinned(pin, endpoint))) ?? []
-    const [pin] = pins
-    if (pin && candidates.length === 0) return answer(exchange, 'unknownInstance', describeMissing(pin, exchange))
-    if (!route) return answer(exchange, 'unknownRoute')
-    if (route.routeServiceUrl !== undefined) return answer(exchange, 'routeServiceUnsupported')
-    exchange.headers.remove('x-cf-app-instance')
+    const app = headers.get('x-cf-app-instance')
+    const process = headers.get('x-cf-process-instance')
+    if (app || process) {
+      const appPin = app ? parseInstancePin('app', app) : undefined
+      if (app && !appPin) return answerWith('badAppInstance', exchange)
+      const processPin = process ? parseInstancePin('process', process) : undefined
+      if (process && !processPin) return answerWith('badProcessInstance', exchange)
+      const pins = [appPin, processPin].filter((pin) => pin !== undefined)
+      const [pin] = pins
+      exchange.candidates = route?.endpoints.filter((endpoint) => pins.every((each) => isPinned(each, endpoint))) ?? []
+      if (pin && exchange.candidates.length === 0) return answerWith('unknownInstance', exchange, describeMissing(pin, exchange))
+    } else if (route) exchange.candidates = route.endpoints
+    if (!route) return answerWith('unknownRoute', exchange)
+    if (route.routeServiceUrl !== undefined) return answerWith('routeServiceUnsupported', exchange)
+    headers.remove('x-cf-app-instance')
     exchange.route = route
-    exchange.candidates = candidates
-    return next()
+    return undefined
   }
 
 function describeMissing({ kind, guid, index }: InstancePin, { hostHeader }: Exchange): string {

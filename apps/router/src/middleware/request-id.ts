@@ -1,7 +1,7 @@
-import type { Middleware } from '../proxy/exchange.js'
+import type { Step } from '../proxy/exchange.js'
 
 /** Each request has a new id, whatever the client says, so that ids in logs can be trusted. */
-export const requestId: Middleware = async (exchange, next) => {
+export const requestId: Step = (exchange) => {
   exchange.headers.set('X-Vcap-Request-Id', exchange.requestId)
-  return next()
+  return undefined
 }

@@ -1,8 +1,7 @@
-import type { Middleware } from '../proxy/exchange.js'
+import type { Step } from '../proxy/exchange.js'
 
 /** When the request came, in milliseconds since the epoch, unless a proxy in front has said so. */
-export const requestStart: Middleware = async (exchange, next) => {
-  if (!exchange.headers.has('x-request-start'))
-    exchange.headers.append('X-Request-Start', String(Math.floor(exchange.receivedAt)))
-  return next()
+export const requestStart: Step = ({ headers, receivedAt }) => {
+  if (!headers.has('x-request-start')) headers.append('X-Request-Start', String(Math.floor(receivedAt)))
+  return undefined
 }

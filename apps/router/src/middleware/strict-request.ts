@@ -1,32 +1,65 @@
-import { answer, respond, type AnswerName } from '../answers.js'
-import { hostWithoutPort, type Exchange, type Middleware } from '../proxy/exchange.js'
+import type { RouterAnswer } from '../answers.js'
+import { answerWith } from '../answers.js'
+import { hostWithoutPort, type Exchange, type Step } from '../proxy/exchange.js'
+import { LIMITS } from '../proxy/limits.js'
+import { readFraming } from '../proxy/framing.js'
+import { tokensOf } from '../proxy/raw-headers.js'
+import { upgradeProtocol } from '../proxy/upgrade.js'
 
 /**
- * Refuses what the parser lets through and endpoints might read differently, and brings the other forms of a target into the
- * ordinary one: an absolute target decides on the host, as RFC 9112 demands; `OPTIONS *` asks about the router itself.
+ * Refuses what the parser lets through and endpoints might read differently, settles how the body is delimited, and brings the
+ * other forms of a target into the ordinary one. `OPTIONS *` asks about the router itself.
  */
-export const strictRequest: Middleware = async (exchange, next) => {
-  const { request, headers } = exchange
-  if (headers.getAll('host').length > 1) return refuse(exchange, 'badRequest', 'More than one Host header')
-  if (headers.has('transfer-encoding')) {
-    if (request.httpVersion === '1.0') return refuse(exchange, 'badRequest', 'Transfer-Encoding in an HTTP/1.0 request')
-    const codings = headers.getAll('transfer-encoding').map((value) => value.trim().toLowerCase())
-    if (codings.length !== 1 || codings[0] !== 'chunked') return refuse(exchange, 'badRequest', 'Unsupported Transfer-Encoding')
+export const strictRequest: Step = (exchange) => {
+  const { method, headers, httpVersion } = exchange
+  if (headers.count('host') > 1) return answerWith('badRequest', exchange, 'More than one Host header')
+  if (httpVersion !== '1.1' && httpVersion !== '1.0' && httpVersion !== '2.0')
+    return answerWith('badRequest', exchange, 'Unsupported HTTP version')
+  if (method === 'CONNECT') return answerWith('badRequest', exchange, 'CONNECT is not supported')
+  if (headers.size > LIMITS.maxFields || exchange.target.length > LIMITS.maxTargetBytes)
+    return answerWith('headTooLarge', exchange)
+  if (exchange.framing === 'none') {
+    const framing = readFraming(headers, httpVersion)
+    if (framing.kind === 'refused') return answerWith('badRequest', exchange, framing.why)
+    exchange.framing = framing.kind
   }
-  const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(exchange.target)
-  if (absolute) {
-    exchange.hostHeader = absolute[1] ?? ''
-    exchange.host = hostWithoutPort(exchange.hostHeader)
-    exchange.target = (absolute[2] ?? '').startsWith('/') ? (absolute[2] ?? '') : `/${absolute[2] ?? ''}`
-    headers.set('Host', exchange.hostHeader)
+  const refusal = settleTarget(exchange)
+  if (refusal !== undefined) return answerWith('badRequest', exchange, refusal)
+  if (exchange.target === '*' && method === 'OPTIONS') return { do: 'answer', answer: OPTIONS_ANSWER }
+  if (!exchange.target.startsWith('/')) return answerWith('badRequest', exchange, 'Malformed request target')
+  if (exchange.host === '' || HOST_FAULT.test(exchange.host)) return answerWith('emptyHost', exchange)
+  if (headers.has('upgrade')) exchange.upgrade = upgradeProtocol(exchange)
+  if (headers.has('expect')) {
+    const expected = tokensOf(headers, 'expect')
+    exchange.expectsContinue = httpVersion !== '1.0' && exchange.hasBody && expected.includes('100-continue')
   }
-  if (exchange.target === '*' && request.method === 'OPTIONS') return respond(exchange, 200, { 'Content-Length': '0' }, '')
-  if (exchange.host === '' || /[\s/\\@?#]/.test(exchange.host)) return refuse(exchange, 'emptyHost')
-  return next()
+  return undefined
 }
 
-/** The connection ends with it: what else the sender wrote may be read differently, too. */
-function refuse(exchange: Exchange, name: AnswerName, detail?: string): void {
-  exchange.response.shouldKeepAlive = false
-  answer(exchange, name, detail)
+const OPTIONS_ANSWER: RouterAnswer = {
+  status: 200,
+  reason: 'OK',
+  headers: ['Content-Length', '0'],
+  body: '',
+  routerError: undefined,
+  close: false,
+}
+/** What no host contains; such a name could mean another route to whoever reads it next. */
+const HOST_FAULT = /[^\w.\-:[\]~!$&'()*+,;=%]/
+
+/** An absolute target names the same host as the Host field, or nobody could say which one counts. */
+function settleTarget(exchange: Exchange): string | undefined {
+  if (exchange.target.startsWith('/')) return undefined
+  const absolute = /^(https?):\/\/([^/?#]*)(.*)$/i.exec(exchange.target)
+  if (!absolute) return undefined
+  const [, scheme = '', authority = '', rest = ''] = absolute
+  const plain = (host: string): string =>
+    host.toLowerCase().replace(scheme.toLowerCase() === 'https' ? /:(443)?$/ : /:(80)?$/, '')
+  if (exchange.headers.has('host') && plain(authority) !== plain(exchange.hostHeader))
+    return 'The request target names another host than the Host header'
+  exchange.hostHeader = authority
+  exchange.host = hostWithoutPort(authority)
+  exchange.target = rest.startsWith('/') ? rest : `/${rest}`
+  exchange.headers.set('Host', authority)
+  return undefined
 }

@@ -13,16 +13,17 @@ import type { LogLine } from '@bloomery/contracts'
 import { silentLogger } from '@bloomery/telemetry'
 import { recordExchange } from '../access-log/record-exchange.js'
 import { bindSocket } from '../holder/listening-sockets.js'
-import { poolKeyOf } from '../middleware/proxy-to-instance.js'
+import { poolKeyOf } from '../forwarding/instance-forwarding.js'
+import { NodeDataPlane } from '../plain/node-data-plane.js'
 import { RouteTable } from '../table/route-table.js'
 import { CertificateStore } from '../tls/certificate-store.js'
-import { Connections, parseAddress } from './connections.js'
-import { NodeDataPlane } from './node-data-plane.js'
+import type { DataPlane, DataPlaneDeps } from './data-plane.js'
+import { parseAddress } from './forwarding.js'
 import { createPipeline } from './pipeline.js'
 
 /** A data plane with an empty table, in this process. */
 export interface TestPlane {
-  readonly plane: NodeDataPlane
+  readonly plane: DataPlane
   readonly table: RouteTable
   readonly certificates: CertificateStore
   readonly lines: LogLine[]
@@ -35,8 +36,6 @@ export async function startPlane(
   options: { hosts?: string[]; upstreams?: string[]; localCells?: string[]; patienceMs?: number } = {},
 ): Promise<TestPlane> {
   const table = new RouteTable()
-  const connections = new Connections()
-  table.onWithdrawn((endpoint) => connections.forget(poolKeyOf(endpoint)))
   const certificates = new CertificateStore()
   const lines: LogLine[] = []
   const record = recordExchange({
@@ -47,21 +46,21 @@ export async function startPlane(
       nextTimestamp: () => String(lines.length),
     }),
   })
-  const plane: NodeDataPlane = new NodeDataPlane({
+  const deps: DataPlaneDeps = {
     log: silentLogger,
     findCertificate: (name) => certificates.find(name),
-    run: createPipeline({
+    record,
+    decide: createPipeline({
       table,
-      connections,
       hosts: new Set(options.hosts ?? []),
       upstreams: (options.upstreams ?? []).map((address) => ({ key: address, ...parseAddress(address) })),
       localCells: new Set(options.localCells ?? []),
       patienceMs: options.patienceMs ?? 0,
       isHealthy: () => !plane.isDraining,
-      record,
-      log: silentLogger,
     }),
-  })
+  }
+  const plane: DataPlane = new NodeDataPlane(deps)
+  table.onWithdrawn((endpoint) => plane.forget(poolKeyOf(endpoint)))
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
   const http = bindSocket('127.0.0.1', 0, 'HTTP')
   const https = bindSocket('127.0.0.1', 0, 'HTTPS')
@@ -73,10 +72,7 @@ export async function startPlane(
     lines,
     port: http.port,
     httpsPort: https.port,
-    close: async () => {
-      await plane.close(100, 0)
-      connections.close()
-    },
+    close: () => plane.close(100, 0),
   }
 }
 

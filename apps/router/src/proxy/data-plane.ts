@@ -1,14 +1,20 @@
-import type { SecureContext } from 'node:tls'
+import type { SecureContext, TLSSocket } from 'node:tls'
+import type { Logger } from '@bloomery/telemetry'
+import type { Disposition, Exchange } from './exchange.js'
 
 /**
  * What carries the traffic. The rest of the router (table, certificates, log, processes) knows nothing but this, so that the
  * way of moving bytes can be exchanged.
  */
 export interface DataPlane {
+  /** Whether health checks shall be answered with 503. */
+  readonly isDraining: boolean
   /** Begins to accept on sockets that are bound already. */
   listen(sockets: { readonly httpFd: number; readonly httpsFd: number }): Promise<void>
   /** Certificate of clients that name no host. */
   setDefaultCertificate(certificate: { readonly certificatePem: string; readonly privateKeyPem: string }): void
+  /** Closes what is idle towards a target that is gone. */
+  forget(poolKey: string): void
   /** From now on health answers 503 and connections are closed after their present request; new ones are still served. */
   announceDrain(): void
   /**
@@ -18,5 +24,27 @@ export interface DataPlane {
   close(timeoutMs: number, idleGraceMs: number): Promise<void>
 }
 
+/** What a data plane is made of. */
+export interface DataPlaneDeps {
+  /** The steps of the pipeline: what is to be done with a request. */
+  readonly decide: (exchange: Exchange) => Disposition
+  /** Told of each request once it is over, errors included. */
+  readonly record: (exchange: Exchange, finishedAt: number) => void
+  readonly findCertificate: FindCertificate
+  /** Serves connections whose client chose HTTP/2 by ALPN; absent: it is not offered. */
+  readonly http2?: Http2Carrier
+  readonly log: Logger
+}
+
 /** The certificate for a host name; undefined for a name that has none. */
 export type FindCertificate = (serverName: string) => SecureContext | undefined
+
+/** Carries the connections of clients that speak HTTP/2. It runs the same steps and tells the same log. */
+export interface Http2Carrier {
+  /** Takes over a connection after its handshake; nothing has been read from it. */
+  accept(socket: TLSSocket): void
+  /** Begins to send connections away: after the streams under way they shall come anew, elsewhere. */
+  announceDrain(): void
+  /** Ends what is idle, lets streams under way end, and cuts those that outlast the timeout. */
+  close(timeoutMs: number): Promise<void>
+}

@@ -1,36 +1,32 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import type { RouteEndpoint, RouteEntry } from '@bloomery/contracts'
-import { RawHeaders } from './raw-headers.js'
+import type { RouterAnswer } from '../answers.js'
+import type { Forwarding } from './forwarding.js'
+import type { Handler } from './handler.js'
+import type { RawHeaders } from './raw-headers.js'
 
-/** One request on its way through the router, and what became of it. */
-export interface Exchange {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-  /** Present when the client wants to switch to WebSocket: its bare connection and what it has sent beyond the head. */
-  readonly upgrade: { readonly socket: Socket; readonly head: Buffer } | undefined
-  /** Whether it came by TLS. */
+/** The client's connection, as far as requests on it need to know; one for all of them. */
+export interface ClientConnection {
+  /** Whether it is TLS. */
   readonly secure: boolean
-  readonly clientAddress: string
-  readonly clientPort: number
-  /** Milliseconds since the epoch, with fractions. */
-  readonly receivedAt: number
-  readonly requestId: string
-  /** Host as the client wrote it, port included. */
-  hostHeader: string
-  /** Host in lower case, without a port. */
-  host: string
-  /** Request target towards the endpoint. */
-  target: string
-  /** Fields towards the endpoint. */
+  /** IPv4 addresses in their own form; empty when it is not known. */
+  readonly address: string
+  readonly port: number
+  /** The client's certificate where it has shown one, DER. */
+  readonly certificate?: Buffer
+}
+
+/** How a body is delimited. `stream`: by the protocol itself, its length being unknown (HTTP/2). */
+export type Framing = 'none' | 'sized' | 'chunked' | 'stream'
+
+/** A request's head as it was read. */
+export interface RequestHead {
+  readonly method: string
+  readonly target: string
+  /** `1.0`, `1.1`, `2.0`. */
+  readonly httpVersion: string
   readonly headers: RawHeaders
-  /** Set by the lookup. */
-  route: RouteEntry | undefined
-  /** Endpoints to choose from: the route's, or the pinned ones. */
-  candidates: readonly RouteEndpoint[]
-  /** The client waits for a `100 Continue` before it sends the body. */
-  expectsContinue: boolean
-  readonly outcome: Outcome
+  /** Absent: as the fields say, which the first steps check. */
+  readonly framing?: Framing
 }
 
 /** What the access log tells. */
@@ -47,58 +43,100 @@ export interface Outcome {
   backendMs: number
 }
 
-/** A step of the way. Steps that answer do not call `next`. */
-export type Middleware = (exchange: Exchange, next: () => Promise<void>) => Promise<void>
-
-/** Runs the steps in order, each around those after it. */
-export function compose(steps: readonly Middleware[]): (exchange: Exchange) => Promise<void> {
-  const run = (exchange: Exchange, at: number): Promise<void> => {
-    const step = steps[at]
-    return step ? step(exchange, () => run(exchange, at + 1)) : Promise.resolve()
+/**
+ * One request on its way through the router, and what became of it. It knows nothing of sockets, so the steps are the same
+ * whichever data plane carries it.
+ */
+export class Exchange {
+  readonly method: string
+  readonly httpVersion: string
+  /** Fields towards the endpoint. */
+  readonly headers: RawHeaders
+  /** Request target towards the endpoint. */
+  target: string
+  framing: Framing
+  /** Host as the client wrote it, port included. */
+  hostHeader: string
+  /** Host in lower case, without a port. */
+  host: string
+  /** Protocol that the client asks to switch to and may. */
+  upgrade: string | undefined
+  /** The client waits for a `100 Continue` before it sends the body. */
+  expectsContinue: boolean
+  /** Set by the lookup. */
+  route: RouteEntry | undefined = undefined
+  /** Endpoints to choose from: the route's, or the pinned ones. */
+  candidates: readonly RouteEndpoint[] = []
+  readonly outcome: Outcome = {
+    status: undefined,
+    routerError: undefined,
+    endpoint: undefined,
+    backend: undefined,
+    requestBytes: 0,
+    responseBytes: 0,
+    attempts: 0,
+    backendMs: 0,
   }
-  return (exchange) => run(exchange, 0)
+
+  constructor(
+    head: RequestHead,
+    readonly client: ClientConnection,
+    public requestId: string,
+    /** Milliseconds since the epoch, with fractions. */
+    readonly receivedAt: number,
+  ) {
+    const { headers } = head
+    this.method = head.method
+    this.httpVersion = head.httpVersion
+    this.headers = headers
+    this.target = head.target
+    this.framing = head.framing ?? 'none'
+    this.hostHeader = headers.get('host') ?? ''
+    this.host = hostWithoutPort(this.hostHeader)
+    this.upgrade = undefined
+    this.expectsContinue = false
+  }
+
+  get hasBody(): boolean {
+    return this.framing !== 'none'
+  }
 }
 
-/** What a request is at its beginning. */
-export function createExchange(
-  request: IncomingMessage,
-  response: ServerResponse,
-  facts: Pick<Exchange, 'upgrade' | 'secure' | 'requestId' | 'receivedAt'> & { readonly expectsContinue?: boolean },
-): Exchange {
-  const headers = RawHeaders.from(request.rawHeaders)
-  const hostHeader = headers.get('host') ?? ''
-  return {
-    request,
-    response,
-    upgrade: facts.upgrade,
-    secure: facts.secure,
-    clientAddress: (request.socket.remoteAddress ?? '').replace(/^::ffff:/, ''),
-    clientPort: request.socket.remotePort ?? 0,
-    receivedAt: facts.receivedAt,
-    requestId: facts.requestId,
-    hostHeader,
-    host: hostWithoutPort(hostHeader),
-    target: request.url ?? '/',
-    headers,
-    route: undefined,
-    candidates: [],
-    expectsContinue: facts.expectsContinue ?? false,
-    outcome: {
-      status: undefined,
-      routerError: undefined,
-      endpoint: undefined,
-      backend: undefined,
-      requestBytes: 0,
-      responseBytes: 0,
-      attempts: 0,
-      backendMs: 0,
-    },
+/** What a step decides. Nothing: the next step's turn. */
+export type Disposition =
+  | { readonly do: 'answer'; readonly answer: RouterAnswer }
+  | { readonly do: 'forward'; readonly forwarding: Forwarding }
+  | { readonly do: 'handle'; readonly handler: Handler }
+
+/** A step of the way: looks at the exchange, changes what goes to the endpoint, and may settle what is to be done. */
+export type Step = (exchange: Exchange) => Disposition | undefined
+
+/** Asks the steps in order until one has decided. */
+export const decideBy =
+  (steps: readonly Step[]) =>
+  (exchange: Exchange): Disposition => {
+    for (const step of steps) {
+      const disposition = step(exchange)
+      if (disposition) return disposition
+    }
+    throw new Error('no step decided')
   }
-}
 
 /** `Name:8080` → `name`, `[::1]:8080` → `[::1]`; a final dot is dropped as in DNS. */
-export const hostWithoutPort = (host: string): string => host.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase()
+export function hostWithoutPort(host: string): string {
+  let end = host.length
+  const colon = host.lastIndexOf(':')
+  if (colon !== -1 && isDigits(host, colon + 1)) end = colon
+  if (end > 0 && host.charCodeAt(end - 1) === DOT) end--
+  return (end === host.length ? host : host.slice(0, end)).toLowerCase()
+}
 
-/** Whether the request carries a body, by its framing. */
-export const hasBody = (headers: RawHeaders): boolean =>
-  headers.has('transfer-encoding') || ![undefined, '0'].includes(headers.get('content-length'))
+const DOT = 46
+
+function isDigits(text: string, from: number): boolean {
+  for (let i = from; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 48 || code > 57) return false
+  }
+  return true
+}

@@ -416,7 +416,7 @@ describe('changes of routes under load', () => {
     agent.destroy()
     await green.close()
     expect(new Set(seen)).toEqual(new Set(['200 blue', '200 green']))
-    expect(seen.length).toBeGreaterThan(100)
+    expect(seen.length).toBeGreaterThan(20)
     expect(seen.at(-1)).toBe('200 green')
   })
 })

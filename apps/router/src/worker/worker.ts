@@ -9,9 +9,10 @@ import type { RouterConfig } from '../config.js'
 import { ControlClient, ControlServer, type Ask } from '../holder/control-socket.js'
 import { spawnWorker, WORKER_FDS, WorkerSpec } from '../holder/spawn-worker.js'
 import type { WorkerStatus } from '../holder/worker-status.js'
-import { poolKeyOf } from '../middleware/proxy-to-instance.js'
-import { Connections, parseAddress } from '../proxy/connections.js'
-import { NodeDataPlane } from '../proxy/node-data-plane.js'
+import { poolKeyOf } from '../forwarding/instance-forwarding.js'
+import { NodeDataPlane } from '../plain/node-data-plane.js'
+import type { DataPlane } from '../proxy/data-plane.js'
+import { parseAddress } from '../proxy/forwarding.js'
 import { createPipeline } from '../proxy/pipeline.js'
 import { keepTableFile, readTableFile } from '../table/table-file.js'
 import { RouteTable } from '../table/route-table.js'
@@ -48,8 +49,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const identity = (): NodeIdentity => identityOf(config.nodeDir)
   const logs = openLogSender(options, identity)
   const table = new RouteTable()
-  const connections = new Connections()
-  table.onWithdrawn((endpoint) => connections.forget(poolKeyOf(endpoint)))
+  table.onWithdrawn((endpoint) => plane.forget(poolKeyOf(endpoint)))
   const tablePath = join(config.paths.data, 'table.json')
   const kept = await readTableFile(tablePath, log)
   if (kept) table.restore(kept)
@@ -66,18 +66,16 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 
   const certificates = new CertificateStore()
   const following = await followCertificates(config, certificates, identity, log)
-  const plane: NodeDataPlane = new NodeDataPlane({
+  const plane: DataPlane = new NodeDataPlane({
     log,
     findCertificate: (name) => certificates.find(name),
-    run: createPipeline({
+    record: recordExchange({ sender: () => logs.current }),
+    decide: createPipeline({
       table,
-      connections,
       hosts: new Set(config.platformHosts),
       upstreams: config.apiUpstreams.map((url) => ({ key: `api ${url}`, ...parseAddress(new URL(url).host) })),
       localCells: new Set(config.localCells),
       isHealthy: () => !plane.isDraining,
-      record: recordExchange({ sender: () => logs.current }),
-      log,
     }),
   })
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
@@ -105,7 +103,6 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       feed.close()
       await plane.close(config.drainTimeoutMs, idleGraceMs)
       following.close()
-      connections.close()
       await Promise.all([file.close(), logs.current.close()])
       control.close()
       log.info('drained')

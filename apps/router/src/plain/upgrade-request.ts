@@ -1,13 +1,6 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { hasBody } from './exchange.js'
-import { RawHeaders, tokensOf } from './raw-headers.js'
-
-/** A WebSocket handshake: `GET` without a body, `Upgrade: websocket`. */
-export function isWebSocketUpgrade(request: IncomingMessage): boolean {
-  const headers = RawHeaders.from(request.rawHeaders)
-  return request.method === 'GET' && !hasBody(headers) && tokensOf(headers, 'upgrade').includes('websocket')
-}
+import { RawHeaders } from '../proxy/raw-headers.js'
 
 /**
  * Serves a request that offers some other protocol (`h2c`, as some clients do with every request) as if it had not. Node has

@@ -1,31 +1,20 @@
 import { STATUS_CODES, type ClientRequest, type IncomingMessage } from 'node:http'
-import type { Exchange } from './exchange.js'
-import { removeHopByHop } from './hop-by-hop-headers.js'
-import { RawHeaders } from './raw-headers.js'
-
-/** How long the rest of an unwanted request body is read, so that the client can see the answer before the connection ends. */
-const LINGER_MS = 5_000
-
-/** The endpoint's fields as the client shall see them. */
-export function responseHeaders(exchange: Exchange, incoming: IncomingMessage): RawHeaders {
-  const headers = RawHeaders.from(incoming.rawHeaders)
-  removeHopByHop(headers, { keepTrailer: true })
-  headers.remove('x-cf-proxy-signature')
-  if (!headers.has('x-vcap-request-id')) headers.append('X-Vcap-Request-Id', exchange.requestId)
-  return headers
-}
+import { LIMITS } from '../proxy/limits.js'
+import { RawHeaders } from '../proxy/raw-headers.js'
+import type { PlainCall } from './plain-call.js'
 
 /**
  * Passes the response on as fast as the client takes it. Resolves when it is through, or one side has gone; an endpoint that
  * fails midway ends the client's connection, since nothing else can tell that the body is not whole.
  */
 export function relayResponse(
-  exchange: Exchange,
+  plain: PlainCall,
   call: ClientRequest,
   incoming: IncomingMessage,
   headers: RawHeaders,
 ): Promise<void> {
-  const { request, response, outcome, upgrade } = exchange
+  const { request, response, upgrade } = plain
+  const { outcome } = plain.exchange
   const status = incoming.statusCode ?? 502
   outcome.status = status
   if (upgrade) response.shouldKeepAlive = false
@@ -49,7 +38,7 @@ export function relayResponse(
       settled = true
       clearImmediate(flush)
       if (response.writableFinished) {
-        if (!request.complete && !upgrade) finishRequest(exchange, call)
+        if (!request.complete && !upgrade) finishRequest(plain, call)
       } else {
         if (!incoming.complete) call.destroy()
         response.destroy()
@@ -70,11 +59,11 @@ export function relayResponse(
 }
 
 /** The answer is out and the client still sends: stop passing it on, read a while, then close. */
-function finishRequest({ request }: Exchange, call: ClientRequest): void {
+function finishRequest({ request }: PlainCall, call: ClientRequest): void {
   request.unpipe(call)
   call.destroy()
   request.resume()
-  const timer = setTimeout(() => request.socket.destroy(), LINGER_MS)
+  const timer = setTimeout(() => request.socket.destroy(), LIMITS.lingerMs)
   request.once('close', () => clearTimeout(timer))
   request.once('end', () => clearTimeout(timer))
 }

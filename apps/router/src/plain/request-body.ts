@@ -1,19 +1,16 @@
 import type { ClientRequest } from 'node:http'
-import { hasBody, type Exchange } from './exchange.js'
-
-/** A client that waits for `100 Continue` gets it after this long even if the endpoint is silent about it. */
-const CONTINUE_AFTER_MS = 1_000
-/** A body of which nothing came for this long, though the endpoint was ready to take it, is given up. */
-const BODY_IDLE_MS = 120_000
+import { LIMITS } from '../proxy/limits.js'
+import type { PlainCall } from './plain-call.js'
 
 /** Passes the request's body on as fast as the endpoint takes it, and its trailers after it. */
-export function sendRequestBody(exchange: Exchange, call: ClientRequest): void {
-  const { request, response, outcome } = exchange
-  if (exchange.upgrade) {
+export function sendRequestBody(plain: PlainCall, call: ClientRequest): void {
+  const { request, response, exchange } = plain
+  const { outcome } = exchange
+  if (plain.upgrade) {
     call.end()
     return
   }
-  if (!hasBody(exchange.headers)) {
+  if (!exchange.hasBody) {
     call.end()
     request.resume()
     return
@@ -28,10 +25,10 @@ export function sendRequestBody(exchange: Exchange, call: ClientRequest): void {
     request.once('end', () => {
       if (request.rawTrailers.length > 0) call.addTrailers(pairs(request.rawTrailers))
     })
-    watchIdle(exchange, call)
+    watchIdle(plain, call)
     request.pipe(call)
   }
-  const continueTimer = exchange.expectsContinue ? setTimeout(begin, CONTINUE_AFTER_MS) : undefined
+  const continueTimer = exchange.expectsContinue ? setTimeout(begin, LIMITS.continueMs) : undefined
   if (exchange.expectsContinue) {
     call.flushHeaders()
     call.once('continue', begin)
@@ -42,14 +39,14 @@ export function sendRequestBody(exchange: Exchange, call: ClientRequest): void {
   request.once('error', () => call.destroy())
 }
 
-function watchIdle({ request }: Exchange, call: ClientRequest): void {
+function watchIdle({ request }: PlainCall, call: ClientRequest): void {
   let lastAt = Date.now()
   request.on('data', () => (lastAt = Date.now()))
   const timer = setInterval(() => {
     // Paused means that the endpoint is the slow one; then the client is not to blame.
     if (request.isPaused() || call.writableNeedDrain) lastAt = Date.now()
-    else if (Date.now() - lastAt > BODY_IDLE_MS) request.socket.destroy()
-  }, BODY_IDLE_MS / 4)
+    else if (Date.now() - lastAt > LIMITS.bodyIdleMs) request.socket.destroy()
+  }, LIMITS.bodyIdleMs / 4)
   timer.unref()
   const stop = (): void => clearInterval(timer)
   request.once('end', stop)

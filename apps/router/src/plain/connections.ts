@@ -1,18 +1,5 @@
 import { Agent, type AgentOptions, type ClientRequestArgs } from 'node:http'
 
-/** Where a request is sent. Connections are pooled by `key`, so that an address given to another instance never meets an old connection. */
-export interface Target {
-  readonly key: string
-  readonly host: string
-  readonly port: number
-}
-
-/** host:port, IPv6 in brackets. */
-export function parseAddress(address: string): { host: string; port: number } {
-  const at = address.lastIndexOf(':')
-  return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) }
-}
-
 class KeyedAgent extends Agent {
   override getName(options?: ClientRequestArgs & { readonly poolKey?: string }): string {
     return options?.poolKey ?? super.getName(options)

@@ -4,45 +4,44 @@ import { createServer as createTlsServer } from 'node:https'
 import type { Server as TlsServer } from 'node:tls'
 import { Server as NetServer, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Logger } from '@bloomery/telemetry'
 import { presentAnswer } from '../answers.js'
-import type { DataPlane, FindCertificate } from './data-plane.js'
-import { createExchange, type Exchange } from './exchange.js'
-import { asPlainRequest, isWebSocketUpgrade } from './upgrade-request.js'
+import type { DataPlane, DataPlaneDeps } from '../proxy/data-plane.js'
+import { Exchange } from '../proxy/exchange.js'
+import { LIMITS } from '../proxy/limits.js'
+import { RawHeaders } from '../proxy/raw-headers.js'
+import { upgradeProtocol } from '../proxy/upgrade.js'
+import { Connections } from './connections.js'
+import { writeAnswer, type PlainCall } from './plain-call.js'
+import { forward } from './forward.js'
+import { asPlainRequest } from './upgrade-request.js'
 
-const LIMITS = {
-  /** As long as Cloud Foundry's router lets a request head be. */
-  maxHeaderSize: 1024 * 1024,
-  /** A head must be there after this long, however slowly it trickles. Bodies may take as long as they like while they move. */
-  headersTimeout: 30_000,
+const OPTIONS = {
+  maxHeaderSize: LIMITS.maxHeadBytes,
+  headersTimeout: LIMITS.headMs,
+  // Bodies may take as long as they like while they move.
   requestTimeout: 0,
   connectionsCheckingInterval: 5_000,
-  keepAliveTimeout: 900_000,
+  keepAliveTimeout: LIMITS.idleMs,
   // The pipeline refuses it, in the words that clients know.
   requireHostHeader: false,
   insecureHTTPParser: false,
 } satisfies ServerOptions
 
-/** The data plane on Node's own HTTP server and client. */
+/** The data plane on Node's own HTTP server and client: slow, and what the fast one is compared with. */
 export class NodeDataPlane implements DataPlane {
   readonly #http: Server
   readonly #https: ReturnType<typeof createTlsServer>
-  readonly #run: (exchange: Exchange) => Promise<void>
-  readonly #log: Logger
+  readonly #deps: DataPlaneDeps
+  readonly #connections = new Connections()
   /** Connections that switched protocol: the servers do not know them any more. */
   readonly #switched = new Set<Duplex>()
   #draining = false
 
-  constructor(deps: {
-    readonly run: (exchange: Exchange) => Promise<void>
-    readonly findCertificate: FindCertificate
-    readonly log: Logger
-  }) {
-    this.#run = deps.run
-    this.#log = deps.log
-    this.#http = createServer(LIMITS)
+  constructor(deps: DataPlaneDeps) {
+    this.#deps = deps
+    this.#http = createServer(OPTIONS)
     this.#https = createTlsServer({
-      ...LIMITS,
+      ...OPTIONS,
       minVersion: 'TLSv1.2',
       ALPNProtocols: ['http/1.1'],
       SNICallback: (name, done) => done(null, deps.findCertificate(name)),
@@ -51,7 +50,6 @@ export class NodeDataPlane implements DataPlane {
     this.#wire(this.#https, true)
   }
 
-  /** Whether health checks shall be answered with 503. */
   get isDraining(): boolean {
     return this.#draining
   }
@@ -59,6 +57,10 @@ export class NodeDataPlane implements DataPlane {
   setDefaultCertificate(certificate: { readonly certificatePem: string; readonly privateKeyPem: string }): void {
     const server: TlsServer = this.#https
     server.setSecureContext({ cert: certificate.certificatePem, key: certificate.privateKeyPem, minVersion: 'TLSv1.2' })
+  }
+
+  forget(poolKey: string): void {
+    this.#connections.forget(poolKey)
   }
 
   async listen({ httpFd, httpsFd }: { readonly httpFd: number; readonly httpsFd: number }): Promise<void> {
@@ -88,17 +90,24 @@ export class NodeDataPlane implements DataPlane {
     await Promise.all(closed)
     clearInterval(idle)
     clearTimeout(cut)
+    this.#connections.close()
   }
 
   #wire(server: Server, secure: boolean): void {
     // Node would drop further lines in silence.
     server.maxHeadersCount = 0
-    server.on('request', (request, response) => this.#serve(request, response, { secure }))
-    server.on('checkContinue', (request, response) => this.#serve(request, response, { secure, expectsContinue: true }))
-    server.on('checkExpectation', (request, response) => this.#serve(request, response, { secure }))
+    const serve = (request: IncomingMessage, response: ServerResponse): void => {
+      if (this.#draining) response.shouldKeepAlive = false
+      this.#start({ exchange: this.#exchangeOf(request, secure), request, response, upgrade: undefined })
+    }
+    server.on('request', serve)
+    server.on('checkContinue', serve)
+    server.on('checkExpectation', serve)
     server.on('upgrade', (request, socket, head) => {
+      const { method = 'GET', httpVersion, rawHeaders } = request
       if (!(socket instanceof Socket)) socket.destroy()
-      else if (isWebSocketUpgrade(request)) this.#serveUpgrade(request, socket, head, secure)
+      else if (upgradeProtocol({ method, httpVersion, headers: RawHeaders.from(rawHeaders) }) !== undefined)
+        this.#serveUpgrade(request, socket, head, secure)
       else asPlainRequest(server, request, socket, head)
     })
     server.on('connect', (_request, socket) => refuse(socket, 'CONNECT is not supported'))
@@ -106,9 +115,14 @@ export class NodeDataPlane implements DataPlane {
     server.on('connection', (socket) => socket.setNoDelay(true))
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse, facts: { secure: boolean; expectsContinue?: boolean }): void {
-    if (this.#draining) response.shouldKeepAlive = false
-    this.#start(createExchange(request, response, { ...facts, ...arrival(), upgrade: undefined }))
+  #exchangeOf(request: IncomingMessage, secure: boolean): Exchange {
+    const { method = 'GET', url = '/', httpVersion, rawHeaders, socket } = request
+    return new Exchange(
+      { method, target: url, httpVersion, headers: RawHeaders.from(rawHeaders) },
+      { secure, address: (socket.remoteAddress ?? '').replace(/^::ffff:/, ''), port: socket.remotePort ?? 0 },
+      randomUUID(),
+      performance.timeOrigin + performance.now(),
+    )
   }
 
   #serveUpgrade(request: IncomingMessage, socket: Socket, head: Buffer, secure: boolean): void {
@@ -120,21 +134,33 @@ export class NodeDataPlane implements DataPlane {
     socket.on('error', () => socket.destroy())
     this.#switched.add(socket)
     socket.once('close', () => this.#switched.delete(socket))
-    this.#start(createExchange(request, response, { secure, ...arrival(), upgrade: { socket, head } }))
+    this.#start({ exchange: this.#exchangeOf(request, secure), request, response, upgrade: { socket, head } })
   }
 
-  #start(exchange: Exchange): void {
-    this.#run(exchange).catch((error: unknown) => {
-      this.#log.error({ err: error }, 'a request failed outside of all steps')
-      exchange.response.destroy()
-    })
+  #start(plain: PlainCall): void {
+    const { exchange } = plain
+    this.#serve(plain)
+      .catch((error: unknown) => {
+        this.#deps.log.error({ err: error, requestId: exchange.requestId }, 'unexpected failure while serving a request')
+        writeAnswer(plain, presentAnswer('unknownFailure', { host: exchange.hostHeader }))
+      })
+      .finally(() => this.#deps.record(exchange, performance.timeOrigin + performance.now()))
+      .catch((error: unknown) => this.#deps.log.error({ err: error }, 'a request could not be recorded'))
+  }
+
+  async #serve(plain: PlainCall): Promise<void> {
+    const disposition = this.#deps.decide(plain.exchange)
+    switch (disposition.do) {
+      case 'answer':
+        return writeAnswer(plain, disposition.answer)
+      case 'forward':
+        return forward(plain, disposition.forwarding, this.#connections)
+      case 'handle':
+        disposition.handler(plain.exchange, plain.request, plain.response)
+        if (!plain.response.closed) await new Promise((resolve) => plain.response.once('close', resolve))
+    }
   }
 }
-
-const arrival = (): { requestId: string; receivedAt: number } => ({
-  requestId: randomUUID(),
-  receivedAt: performance.timeOrigin + performance.now(),
-})
 
 const listenOn = (server: Server, fd: number): Promise<void> =>
   new Promise((resolve, reject) => {
@@ -151,24 +177,14 @@ function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
     socket.destroy()
     return
   }
-  if (error.code === 'HPE_HEADER_OVERFLOW') {
-    socket.end(
-      'HTTP/1.1 431 Request Header Fields Too Large\r\nX-Cf-RouterError: max-request-size-exceeded\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
-    )
-    return
-  }
-  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') writeRaw(socket, 'requestTimeout')
+  if (error.code === 'HPE_HEADER_OVERFLOW') writeRaw(socket, 'headTooLarge')
+  else if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') writeRaw(socket, 'requestTimeout')
   else refuse(socket, 'Malformed request')
 }
 
 const refuse = (socket: Duplex, detail: string): void => writeRaw(socket, 'badRequest', detail)
 
-function writeRaw(socket: Duplex, name: 'badRequest' | 'requestTimeout', detail = ''): void {
-  const { status, headers, body } = presentAnswer(name, { host: '', detail })
-  const lines = Object.entries(headers).map(([field, value]) => `${field}: ${String(value)}`)
-  socket.end(
-    [`HTTP/1.1 ${status} ${status === 408 ? 'Request Timeout' : 'Bad Request'}`, ...lines, 'Connection: close', '', body].join(
-      '\r\n',
-    ),
-  )
+function writeRaw(socket: Duplex, name: 'badRequest' | 'requestTimeout' | 'headTooLarge', detail = ''): void {
+  const { status, reason, headers, body } = presentAnswer(name, { host: '', detail })
+  socket.end(`HTTP/1.1 ${status} ${reason}\r\n${RawHeaders.from(headers).toLines()}Connection: close\r\n\r\n${body}`)
 }

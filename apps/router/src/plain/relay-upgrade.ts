@@ -1,13 +1,14 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Exchange } from './exchange.js'
-import { RawHeaders } from './raw-headers.js'
+import { RawHeaders } from '../proxy/raw-headers.js'
+import type { PlainCall } from './plain-call.js'
 
 const KEEP_ALIVE_MS = 60_000
 
 /** Passes a switched connection's bytes both ways until either side closes. */
-export function relayUpgrade(exchange: Exchange, incoming: IncomingMessage, backend: Socket, backendHead: Buffer): Promise<void> {
-  const { response, outcome, upgrade } = exchange
+export function relayUpgrade(plain: PlainCall, incoming: IncomingMessage, backend: Socket, backendHead: Buffer): Promise<void> {
+  const { response, upgrade, exchange } = plain
+  const { outcome } = exchange
   if (!upgrade) throw new Error('only an upgrade request can be switched')
   const client = upgrade.socket
   const headers = RawHeaders.from(incoming.rawHeaders)

@@ -1,0 +1,135 @@
+import type { RouteEndpoint, RouteEntry } from '@bloomery/contracts'
+import { balancingOf, chooseEndpoint, chooseStickyEndpoint } from '@bloomery/domain'
+import { presentAnswer } from '../answers.js'
+import type { AttemptError } from '../failures.js'
+import { setInstanceHeaders } from '../middleware/instance-headers.js'
+import { stickyCookie, wantedInstance } from '../middleware/sticky-session.js'
+import type { Exchange } from '../proxy/exchange.js'
+import { parseAddress, type Forwarding, type NextTry, type Target } from '../proxy/forwarding.js'
+import type { RawHeaders } from '../proxy/raw-headers.js'
+import type { RouteTable } from '../table/route-table.js'
+
+const MAX_ATTEMPTS = 3
+
+export interface InstanceForwardingDeps {
+  readonly table: Pick<RouteTable, 'nextCursor' | 'health' | 'openRequests'>
+  /** Cells of this machine. */
+  readonly localCells: ReadonlySet<string>
+}
+
+/** To an instance of the route, by sticky session or the route's balancing; to another one when it fails and that does no harm. */
+export class InstanceForwarding implements Forwarding {
+  readonly #wanted: string | undefined
+  readonly #cursor: number
+  readonly #tried: RouteEndpoint[] = []
+  #endpoint: RouteEndpoint | undefined
+  #target: Target | undefined
+  #leave: (() => void) | undefined
+  #end: (() => void) | undefined
+  #startedAt = 0
+  #failure: AttemptError | undefined
+  #renewed = false
+
+  constructor(
+    private readonly deps: InstanceForwardingDeps,
+    private readonly exchange: Exchange,
+    private readonly route: RouteEntry,
+  ) {
+    this.#wanted = wantedInstance(exchange.headers)
+    this.#cursor = deps.table.nextCursor(route)
+  }
+
+  next(): NextTry {
+    const failure = this.#failure?.failure
+    // A connection that proved to be stale is replaced by a new one to the same endpoint.
+    if (failure?.kind === 'stale-connection' && this.#target && !this.#renewed) {
+      this.#renewed = true
+      this.exchange.outcome.attempts++
+      return { do: 'try', target: this.#target, fresh: true }
+    }
+    if (failure) this.#leaveEndpoint()
+    const endpoint = failure?.retriable === false || this.#tried.length >= MAX_ATTEMPTS ? undefined : this.#choose()
+    if (!endpoint) {
+      const detail = this.#failure?.message ?? 'no endpoint is left'
+      return { do: 'answer', answer: presentAnswer('endpointFailure', { host: this.exchange.hostHeader, detail }) }
+    }
+    return { do: 'try', target: this.#enter(endpoint), fresh: false }
+  }
+
+  failed(error: AttemptError): void {
+    this.#failure = error
+    if (error.failure.marksEndpoint && this.#endpoint) this.deps.table.health.markFailed(this.#endpoint)
+  }
+
+  answered(headers: RawHeaders): void {
+    if (!this.#endpoint || (this.#wanted === undefined && !headers.has('set-cookie'))) return
+    const cookie = stickyCookie({
+      route: this.route,
+      endpoint: this.#endpoint,
+      wanted: this.#wanted,
+      setCookies: headers.getAll('set-cookie'),
+    })
+    if (cookie !== undefined) headers.append('Set-Cookie', cookie)
+  }
+
+  switched(): void {
+    // No stop of an instance waits for the end of a connection that may stay for days.
+    this.#end?.()
+  }
+
+  end(): void {
+    if (this.#startedAt > 0) this.exchange.outcome.backendMs = performance.now() - this.#startedAt
+    this.#leaveEndpoint()
+  }
+
+  #choose(): RouteEndpoint | undefined {
+    const { health } = this.deps.table
+    const choice = {
+      endpoints: this.exchange.candidates,
+      balancing: balancingOf(this.route.options['loadbalancing']),
+      cursor: this.#cursor,
+      isFailed: (endpoint: RouteEndpoint) => health.isFailed(endpoint),
+      isTried: (endpoint: RouteEndpoint) => this.#tried.includes(endpoint),
+      inFlight: (endpoint: RouteEndpoint) => health.inFlight(endpoint),
+    }
+    return chooseStickyEndpoint(this.#wanted, choice) ?? chooseEndpoint(choice)
+  }
+
+  #enter(endpoint: RouteEndpoint): Target {
+    const { outcome, headers } = this.exchange
+    const address = this.deps.localCells.has(endpoint.cellId) ? endpoint.localAddress : endpoint.hostAddress
+    this.#tried.push(endpoint)
+    this.#endpoint = endpoint
+    this.#renewed = false
+    this.#leave = this.deps.table.health.enter(endpoint)
+    this.#end = this.deps.table.openRequests.begin(endpoint.instanceGuid)
+    this.#startedAt ||= performance.now()
+    outcome.endpoint = endpoint
+    outcome.backend = address
+    outcome.attempts++
+    setInstanceHeaders(headers, endpoint, address)
+    this.#target = targetOf(endpoint, address)
+    return this.#target
+  }
+
+  #leaveEndpoint(): void {
+    this.#leave?.()
+    this.#end?.()
+    this.#leave = undefined
+    this.#end = undefined
+  }
+}
+
+/** Connections of one instance; never shared with another one at the same address. */
+export const poolKeyOf = (endpoint: Pick<RouteEndpoint, 'instanceGuid'>): string => `instance ${endpoint.instanceGuid}`
+
+/** Endpoints are replaced as a whole when the feed changes them, so what is derived from one lives as long as it does. */
+const targets = new WeakMap<RouteEndpoint, Target>()
+
+function targetOf(endpoint: RouteEndpoint, address: string): Target {
+  const known = targets.get(endpoint)
+  if (known) return known
+  const target = { key: poolKeyOf(endpoint), ...parseAddress(address) }
+  targets.set(endpoint, target)
+  return target
+}
