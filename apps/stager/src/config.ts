@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
@@ -46,6 +47,10 @@ const StagerEnv = z.object({
   HTTPS_PROXY: z.string().optional(),
   /** Handed on to builds. */
   NO_PROXY: z.string().optional(),
+  /** Where Go modules come from, on machines without Go. */
+  GOPROXY: z.string().optional(),
+  /** Which checksum database Go modules are checked against, on machines without Go. */
+  GOSUMDB: z.string().optional(),
 })
 
 /** Everything the stager was told, once. */
@@ -75,6 +80,11 @@ export function loadStagerConfig(source: NodeJS.ProcessEnv) {
     /** Asked at each hand-over: the cell may come later than the stager. */
     cellDroplets: () => (env.BLOOMERY_CELL_DROPLETS !== undefined || existsSync(paths.cell) ? cellDroplets : undefined),
     proxies: { http_proxy: env.HTTP_PROXY, https_proxy: env.HTTPS_PROXY, no_proxy: env.NO_PROXY },
+    clients: {
+      proxies: { http: env.HTTP_PROXY, https: env.HTTPS_PROXY, no: env.NO_PROXY },
+      go: { GOPROXY: env.GOPROXY, GOSUMDB: env.GOSUMDB },
+      home: homedir(),
+    },
     node: { dir: env.BLOOMERY_NODE_DIR, joinUrl: env.BLOOMERY_JOIN_URL },
     image: env.BLOOMERY_STACK_IMAGE,
     engine: {

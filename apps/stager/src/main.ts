@@ -12,7 +12,7 @@ import { BuildpackStore } from './buildpacks/buildpack-store.js'
 import { Builds } from './builds/builds.js'
 import { type ClientSettings, readClientSettings } from './client-settings.js'
 import { loadStagerConfig } from './config.js'
-import { NpmPackages } from './runtimes/npm-packages.js'
+import { RuntimeSources } from './runtimes/runtime-sources.js'
 import { RuntimeStore } from './runtimes/runtime-store.js'
 import { holderName, Stager } from './stager.js'
 import { AppCaches } from './staging/app-cache.js'
@@ -51,6 +51,7 @@ export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Pr
   const engine = createEngine({ ...config.engine, logger })
   const nudges = new Nudges(config.redisUrl)
   const runtimesFolder = join(config.folder, 'runtimes')
+  const sources = new RuntimeSources({ folder: join(config.folder, 'versions'), architecture: process.arch, ...config.clients })
   let settings: Promise<ClientSettings> | undefined
   const stager = new Stager({
     builds: new Builds(pool, holderName(config.nodeId)),
@@ -58,7 +59,7 @@ export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Pr
     blobstore,
     keyring,
     buildpacks: new BuildpackStore(join(config.folder, 'buildpacks'), config.buildpacksFolder, blobstore),
-    runtimes: new RuntimeStore(runtimesFolder, new NpmPackages(join(config.folder, 'versions')), process.arch, logger),
+    runtimes: new RuntimeStore(runtimesFolder, sources, process.arch, logger),
     caches: new AppCaches(join(config.folder, 'caches'), blobstore),
     clientSettings: () => (settings ??= readClientSettings(config.proxies, logger)),
     nodeId: config.nodeId,
@@ -82,6 +83,7 @@ export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Pr
       unlisten()
       renewal?.close()
       await stager.close()
+      await sources.close()
       // Redis may be away; what it holds is in the rows as well.
       await Promise.race([consumer.close(), new Promise((resolve) => setTimeout(resolve, 1_000).unref())])
       await Promise.race([nudges.close(), new Promise((resolve) => setTimeout(resolve, 1_000).unref())])

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { chmod, lstat, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Blobstore, openBlobstore } from '@bloomery/blobstore'
@@ -16,7 +16,7 @@ import yazl from 'yazl'
 import { BuildpackStore } from './buildpacks/buildpack-store.js'
 import { Builds } from './builds/builds.js'
 import { readClientSettings } from './client-settings.js'
-import { NpmPackages } from './runtimes/npm-packages.js'
+import { RuntimeSources } from './runtimes/runtime-sources.js'
 import { RuntimeStore } from './runtimes/runtime-store.js'
 import { holderName, Stager } from './stager.js'
 import { AppCaches } from './staging/app-cache.js'
@@ -33,7 +33,6 @@ const RUNTIME = {
   TMPDIR: '/home/vcap/tmp',
   LANG: 'en_US.UTF-8',
   PATH: '/usr/local/bin:/usr/bin:/bin',
-  MEMORY_LIMIT: '256m',
   VCAP_APPLICATION: '{}',
 }
 
@@ -112,7 +111,7 @@ export interface Bench {
   /** As if the apps' last droplets lay on another machine. */
   forgetLayers(): Promise<void>
   /** Runs a shell script in a container of the droplet, with the environment that a cell gives, and answers what it printed. */
-  inDroplet(sha256: string, script: string): Promise<string>
+  inDroplet(sha256: string, script: string, memoryMb?: number): Promise<string>
   close(): Promise<void>
 }
 export interface BuildRow {
@@ -147,6 +146,13 @@ export async function makeBench(
   const space = await seed(pool, options.systemBuildpacks ?? [])
   const droplets = join(home, 'droplets')
   const stagers: Stager[] = []
+  const sources = new RuntimeSources({
+    folder: join(RUNTIMES, '..', 'bloomery-test-versions'),
+    architecture: process.arch,
+    proxies: { http: undefined, https: undefined, no: undefined },
+    go: {},
+    home: homedir(),
+  })
   const foldersOf = async (sha256: string): Promise<string[]> => {
     const layers = JSON.parse(await readFile(join(droplets, `${sha256}.layers`), 'utf8')) as string[]
     return [sha256, ...layers].map((name) => join(droplets, name))
@@ -167,12 +173,7 @@ export async function makeBench(
         blobstore,
         keyring,
         buildpacks: new BuildpackStore(join(home, 'buildpacks'), join(repository, 'buildpacks'), blobstore),
-        runtimes: new RuntimeStore(
-          RUNTIMES,
-          new NpmPackages(join(RUNTIMES, '..', 'bloomery-test-versions')),
-          process.arch,
-          silentLogger,
-        ),
+        runtimes: new RuntimeStore(RUNTIMES, sources, process.arch, silentLogger),
         caches: new AppCaches(join(home, 'caches'), blobstore),
         clientSettings: () => readClientSettings({}, silentLogger),
         nodeId,
@@ -243,7 +244,7 @@ export async function makeBench(
       for (const name of await readdir(join(home, 'caches'), { recursive: true }))
         if (name.endsWith('.layers.json')) await rm(join(home, 'caches', name))
     },
-    inDroplet: async (sha256, script) => {
+    inDroplet: async (sha256, script, memoryMb = 1024) => {
       const name = `look-${randomUUID()}`
       const reserved = await engine.reserveEndpoint([8080], [])
       await engine.create({
@@ -252,14 +253,14 @@ export async function makeBench(
         labels: {},
         image: IMAGE,
         command: ['bash', '-c', `cd "$HOME"; for f in ../profile.d/*; do . "$f"; done; ${script}`],
-        environment: { ...RUNTIME, PORT: String(reserved.ports[0]?.internal) },
+        environment: { ...RUNTIME, MEMORY_LIMIT: `${memoryMb}m`, PORT: String(reserved.ports[0]?.internal) },
         workingDirectory: '/home/vcap',
         mounts: [],
         layers: [{ lower: await foldersOf(sha256), target: '/home/vcap' }],
-        memoryMb: 256,
+        memoryMb,
         diskMb: 256,
         cpuWeight: 50,
-        pidsLimit: 256,
+        pidsLimit: 1024,
         fileDescriptors: 4096,
         endpoint: reserved,
         logRateLimit: -1,
@@ -275,6 +276,7 @@ export async function makeBench(
     },
     close: async () => {
       await Promise.all(stagers.map((stager) => stager.close()))
+      await sources.close()
       await engine.cleanUp({ everything: true, graceSeconds: 0 })
       await engine.close()
       await rm(home, { recursive: true, force: true })

@@ -7,7 +7,6 @@ from pathlib import Path
 from bloomery import log, members, runtimes
 from package_json import BUILD_SCRIPTS, Package
 
-BUILDPACK = "nodejs"
 # Differs from push to push, or belongs to the running of this buildpack.
 VOLATILE = ("VCAP_", "CF_INSTANCE_", "BLOOMERY_", "HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_", "MEMORY_LIMIT", "MEMORY_AVAILABLE", "TMPDIR")
 PROFILE = """export NODE_HOME="$DEPS_DIR/{index}/node"
@@ -55,7 +54,7 @@ def install_node(staging, package):
         log.info(f"{where}: {wanted}")
     else:
         log.info(f"no version named in package.json (engines.node) or .nvmrc: using {wanted}")
-    found = runtimes.obtain_or_fail(BUILDPACK, "node", wanted)
+    found = runtimes.obtain_or_fail(staging, "node", wanted)
     log.step(f"Installing node {found['version']}")
     target = staging.provide(found, "node", package.leaves_runtime_alone())
     staging.link(target / "bin" / "node", "node")
@@ -76,7 +75,7 @@ def install_npm(staging, package, node_version):
     wanted = package.engine("npm")
     if wanted:
         log.info(f"engines.npm in package.json: {wanted}")
-    found = runtimes.obtain_or_fail(BUILDPACK, "npm", wanted or default_npm(node_version))
+    found = runtimes.obtain_or_fail(staging, "npm", wanted or default_npm(node_version))
     log.step(f"Installing npm {found['version']}")
     target = staging.provide(found, "npm", package.leaves_runtime_alone())
     staging.link(target / "bin" / "npm-cli.js", "npm")
@@ -86,7 +85,7 @@ def install_npm(staging, package, node_version):
 
 def install_yarn(staging, package):
     wanted = package.engine("yarn") or "1.x"
-    found = runtimes.obtain_or_fail(BUILDPACK, "yarn", wanted)
+    found = runtimes.obtain_or_fail(staging, "yarn", wanted)
     log.step(f"Installing yarn {found['version']}")
     target = staging.provide(found, "yarn", package.leaves_runtime_alone())
     staging.link(target / "bin" / "yarn.js", "yarn")

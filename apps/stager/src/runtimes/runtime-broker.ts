@@ -4,15 +4,23 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '@bloomery/telemetry'
 import { z } from 'zod'
 import { readUntrusted } from '../staging/untrusted-file.js'
+import { publishedVersions } from './choose-version.js'
 import { readDependencies } from './manifest.js'
+import type { Offer } from './runtime-sources.js'
 import type { RuntimeStore } from './runtime-store.js'
 
 const POLL_MS = 20
 const MAX_REQUESTS = 100
+const MAX_REQUEST_BYTES = 32 * 1024
 const Request = z.object({
   buildpack: z.string().regex(/^[a-z0-9_-]{1,40}$/),
   dependency: z.string(),
   range: z.string().max(500),
+  /** Versions that the buildpack found in the stack, or carries itself. */
+  offered: z
+    .array(z.object({ version: z.string().max(100), from: z.enum(['stack-image', 'carried']) }))
+    .max(200)
+    .default([]),
 })
 
 /** Where the store of runtimes is mounted in a staging container. */
@@ -56,18 +64,28 @@ async function answer(parts: BrokerParts, requests: string, name: string): Promi
   }
 }
 
-async function find(
-  { store, manifestPath, log }: BrokerParts,
-  path: string,
-): Promise<{ path: string; droplet: string; version: string } | { error: string }> {
+async function find({ store, manifestPath, log }: BrokerParts, path: string): Promise<Record<string, unknown>> {
   try {
-    const wanted = Request.parse(JSON.parse((await readUntrusted(path, 4096)) ?? ''))
+    const wanted = Request.parse(JSON.parse((await readUntrusted(path, MAX_REQUEST_BYTES)) ?? ''))
     const dependency = (await readDependencies(manifestPath(wanted.buildpack))).find(({ name }) => name === wanted.dependency)
-    if (dependency?.source !== 'npm') return { error: `the buildpack ${wanted.buildpack} offers no ${wanted.dependency}` }
-    const { folder, dropletFolder, version } = await store.obtain(dependency, wanted.range)
-    return { path: `${RUNTIMES_MOUNT}/${folder}`, droplet: `${RUNTIMES_MOUNT}/${dropletFolder}`, version }
+    if (!dependency) return { error: `the buildpack ${wanted.buildpack} offers no ${wanted.dependency}` }
+    const found = await store.obtain(dependency, wanted.range, publishedOffers(wanted.offered))
+    if ('from' in found) return { version: found.version, from: found.from }
+    const { folder, dropletFolder, version, origin } = found
+    return {
+      path: `${RUNTIMES_MOUNT}/${folder}`,
+      droplet: `${RUNTIMES_MOUNT}/${dropletFolder}`,
+      version,
+      from: origin.source,
+      checksum: origin.checksum,
+      name: origin.name,
+    }
   } catch (error) {
     log.warn({ err: error }, 'a runtime could not be provided')
     return { error: error instanceof Error ? error.message : String(error) }
   }
 }
+
+/** What is no version cannot be chosen. */
+const publishedOffers = (offered: readonly Offer[]): Offer[] =>
+  offered.flatMap(({ version, from }) => publishedVersions([version]).map((each) => ({ version: each.version, from })))

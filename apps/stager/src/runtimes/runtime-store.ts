@@ -1,23 +1,31 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { chmod, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, lchown, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
-import { extractTar, packTar } from '@bloomery/archives'
+import { extractTar, extractZip, packTar } from '@bloomery/archives'
 import type { Logger } from '@bloomery/telemetry'
 import { z } from 'zod'
 import { linkTree, makeFolder, VCAP } from '../staging/owned-files.js'
-import { chooseVersion } from './choose-version.js'
+import type { Published } from './choose-version.js'
 import type { Dependency } from './manifest.js'
-import type { NpmPackages } from './npm-packages.js'
+import type { Choice, Offer, RuntimeSources } from './runtime-sources.js'
 
 const LIMITS = { maxEntries: 100_000, maxBytes: 2 * 1024 ** 3, maxRatio: 500 }
 const UNUSED_MS = 30 * 24 * 3_600_000
 /** In the archive of a droplet, where the first buildpack's runtime lies; the packer looks for it under this name. */
 const MEMBERS = '.members'
+/** What is known about each: where it came from and with which checksum. */
+const RECORDS = '.records'
+const OWN = [MEMBERS, RECORDS]
 const END_OF_ARCHIVE_BYTES = 1024
 const PackageBin = z.object({ bin: z.union([z.string(), z.record(z.string(), z.string())]).optional() })
+
+const Origin = z.object({ source: z.string(), name: z.string(), version: z.string(), checksum: z.string() })
+/** Where a runtime came from: the source's kind, what it calls it, and the checksum that it was found to have. */
+export type Origin = z.infer<typeof Origin>
 
 export interface Runtime {
   /** Name of its folder in the store. */
@@ -25,6 +33,7 @@ export interface Runtime {
   /** The one with what goes into droplets; may be the same. */
   readonly dropletFolder: string
   readonly version: string
+  readonly origin: Origin
 }
 
 /**
@@ -37,18 +46,34 @@ export class RuntimeStore {
   #packing: Promise<void> = Promise.resolve()
   constructor(
     readonly folder: string,
-    private readonly packages: NpmPackages,
+    private readonly sources: RuntimeSources,
     private readonly architecture: string,
     private readonly logger: Logger,
   ) {}
 
-  async obtain(dependency: Dependency, range: string): Promise<Runtime> {
-    const name = this.#packageName(dependency)
-    const version = chooseVersion(dependency.name, range, await this.packages.versions(name), dependency.aliases)
-    const key = `${dependency.name}-${version}-${this.architecture}`
+  /**
+   * The newest version in the range, from the first source that has one; or one that the buildpack itself offered. Throws an Error whose text
+   * is for the user.
+   */
+  async obtain(dependency: Dependency, range: string, offered: readonly Offer[] = []): Promise<Runtime | Offer> {
+    const failures: string[] = []
+    for await (const choice of this.sources.choices(dependency, range, offered)) {
+      if (choice.kind === 'offered') return choice.offer
+      try {
+        return await this.#fromSource(dependency, choice)
+      } catch (error) {
+        this.logger.warn({ err: error, dependency: dependency.name, source: choice.source.kind }, 'a source of a runtime failed')
+        failures.push(error instanceof Error ? error.message : String(error))
+      }
+    }
+    throw new Error(failures.join('\n'))
+  }
+
+  async #fromSource(dependency: Dependency, choice: Choice & { kind: 'source' }): Promise<Runtime> {
+    const key = `${dependency.name}-${choice.published.version}-${this.architecture}`
     const running = this.#installing.get(key)
     if (running) return running
-    const installing = this.#install(key, name, version, dependency.droplet).finally(() => this.#installing.delete(key))
+    const installing = this.#install(key, dependency, choice).finally(() => this.#installing.delete(key))
     this.#installing.set(key, installing)
     const runtime = await installing
     this.#packSoon(dependency.name, runtime.dropletFolder)
@@ -66,8 +91,10 @@ export class RuntimeStore {
     const members = await readdir(join(this.folder, MEMBERS)).catch((): string[] => [])
     for (const name of members)
       if (!present.includes(name.split('@')[0] ?? '')) await rm(join(this.folder, MEMBERS, name), { force: true })
+    for (const name of await readdir(join(this.folder, RECORDS)).catch((): string[] => []))
+      if (!present.includes(name.replace(/\.json$/, ''))) await rm(join(this.folder, RECORDS, name), { force: true })
     for (const name of present) {
-      if (name === MEMBERS) continue
+      if (OWN.includes(name)) continue
       const path = join(this.folder, name)
       const { mtimeMs } = await stat(path)
       const limit = name.startsWith('.new-') ? 3_600_000 : UNUSED_MS
@@ -75,39 +102,67 @@ export class RuntimeStore {
     }
   }
 
-  #packageName({ name, package: found }: Dependency): string {
-    const chosen = typeof found === 'string' ? found : found?.[this.architecture]
-    if (chosen === undefined) throw new Error(`${name} is not offered for the architecture ${this.architecture}`)
-    return chosen
-  }
-
-  async #install(key: string, name: string, version: string, droplet: readonly string[] | undefined): Promise<Runtime> {
+  async #install(key: string, dependency: Dependency, { source, published }: Choice & { kind: 'source' }): Promise<Runtime> {
     await mkdir(this.folder, { recursive: true, mode: 0o755 })
     const names = await readdir(this.folder)
+    const { version } = published
     const present = names.find((each) => each.startsWith(`${key}-`) && !each.endsWith('.droplet'))
-    if (present !== undefined) {
-      const dropletFolder = await this.#dropletFolder(present, droplet, names)
+    const origin = present === undefined ? undefined : await this.#originOf(present)
+    if (present !== undefined && origin !== undefined) {
+      const dropletFolder = await this.#dropletFolder(present, dependency.droplet, names)
       const now = new Date()
       for (const used of [present, dropletFolder]) await utimes(join(this.folder, used), now, now)
-      return { folder: present, dropletFolder, version }
+      return { folder: present, dropletFolder, version, origin }
     }
-    return this.packages.download(name, version, async (archive, integrity) => {
-      const folder = `${key}-${createHash('sha256').update(integrity).digest('hex').slice(0, 16)}`
-      const unpacked = join(this.folder, `.new-${folder}-${process.pid}`)
-      try {
-        const owner = process.getuid?.() === 0 ? { owner: { uid: VCAP, gid: VCAP } } : {}
-        await extractTar(createReadStream(archive), unpacked, { limits: LIMITS, links: 'inside', ...owner })
-        // npm's archives have one folder at the top; nearly always it is called package.
-        const [top] = await readdir(unpacked)
-        const root = join(unpacked, top ?? '')
-        await makeProgramsExecutable(root)
-        await chmod(root, 0o755)
-        await rename(root, join(this.folder, folder))
-        return { folder, dropletFolder: await this.#dropletFolder(folder, droplet, []), version }
-      } finally {
-        await rm(unpacked, { recursive: true, force: true })
+    return this.#bring(key, dependency, source, published)
+  }
+
+  async #bring(
+    key: string,
+    dependency: Dependency,
+    source: (Choice & { kind: 'source' })['source'],
+    published: Published,
+  ): Promise<Runtime> {
+    const { version } = published
+    const download = await mkdtemp(join(tmpdir(), 'bloomery-runtime-'))
+    const unpacked = join(this.folder, `.new-${key}-${process.pid}`)
+    try {
+      const archive = await this.sources.download(source, published, download)
+      const folder = `${key}-${createHash('sha256').update(archive.checksum).digest('hex').slice(0, 16)}`
+      const origin: Origin = { source: source.kind, name: nameIn(source), version: published.name, checksum: archive.checksum }
+      const names = await readdir(this.folder)
+      if (names.includes(folder)) {
+        // It lacked its record only.
+        await this.#record(folder, origin)
+        return { folder, dropletFolder: await this.#dropletFolder(folder, dependency.droplet, names), version, origin }
       }
-    })
+      await rm(unpacked, { recursive: true, force: true })
+      if (archive.format === 'zip') await extractZip(archive.path, unpacked, LIMITS)
+      else await extractTar(createReadStream(archive.path), unpacked, { limits: LIMITS, links: 'inside' })
+      const root = await rootOf(unpacked, source.root ?? archive.root)
+      await makeProgramsExecutable(root, source.executable)
+      if (process.getuid?.() === 0) await giveToVcap(root)
+      await chmod(root, 0o755)
+      await this.#record(folder, origin)
+      await rename(root, join(this.folder, folder))
+      return { folder, dropletFolder: await this.#dropletFolder(folder, dependency.droplet, names), version, origin }
+    } finally {
+      await rm(unpacked, { recursive: true, force: true })
+      await rm(download, { recursive: true, force: true })
+    }
+  }
+
+  async #record(folder: string, origin: Origin): Promise<void> {
+    await mkdir(join(this.folder, RECORDS), { recursive: true, mode: 0o755 })
+    await writeFile(join(this.folder, RECORDS, `${folder}.json`), JSON.stringify(origin))
+  }
+
+  async #originOf(folder: string): Promise<Origin | undefined> {
+    try {
+      return Origin.parse(JSON.parse(await readFile(join(this.folder, RECORDS, `${folder}.json`), 'utf8')))
+    } catch {
+      return undefined // not of this form: an earlier release installed it
+    }
   }
 
   /** A second folder with the chosen files of the first, under the same inodes. */
@@ -161,8 +216,50 @@ async function* withoutEnd(archive: AsyncIterable<Buffer>): AsyncGenerator<Buffe
   }
 }
 
-async function makeProgramsExecutable(root: string): Promise<void> {
-  const { bin } = PackageBin.parse(JSON.parse(await readFile(join(root, 'package.json'), 'utf8')))
+/** The folder that is the runtime: the one named, or a single one at the top. */
+async function rootOf(unpacked: string, named: string | undefined): Promise<string> {
+  if (named !== undefined) return join(unpacked, named)
+  const top = await readdir(unpacked)
+  return top.length === 1 && top[0] !== undefined ? join(unpacked, top[0]) : unpacked
+}
+
+const nameIn = (source: (Choice & { kind: 'source' })['source']): string => {
+  switch (source.kind) {
+    case 'npm':
+    case 'pypi':
+      return typeof source.package === 'string' ? source.package : Object.values(source.package).join(' or ')
+    case 'gomod':
+      return source.module
+    case 'maven':
+      return `${source.group}:${source.artifact}`
+    case 'url':
+      return new URL(source.uri).hostname
+  }
+}
+
+/** What npm calls programs, and what the manifest says. */
+async function makeProgramsExecutable(root: string, named: readonly string[]): Promise<void> {
+  const text = await readFile(join(root, 'package.json'), 'utf8').catch(() => '{}')
+  const { bin } = PackageBin.parse(JSON.parse(text))
   const programs = typeof bin === 'string' ? [bin] : Object.values(bin ?? {})
-  for (const program of programs) await chmod(join(root, program), 0o755)
+  for (const pattern of named) {
+    if (!pattern.endsWith('/*')) programs.push(pattern)
+    else
+      for (const entry of await readdir(join(root, dirname(pattern)), { withFileTypes: true, recursive: true }).catch(() => []))
+        if (entry.isFile()) programs.push(join(entry.parentPath, entry.name).slice(root.length))
+  }
+  for (const program of programs)
+    if (
+      await lstat(join(root, program)).then(
+        (found) => found.isFile(),
+        () => false,
+      )
+    )
+      await chmod(join(root, program), 0o755)
+}
+
+async function giveToVcap(root: string): Promise<void> {
+  await lchown(root, VCAP, VCAP)
+  for (const entry of await readdir(root, { withFileTypes: true, recursive: true }))
+    await lchown(join(entry.parentPath, entry.name), VCAP, VCAP)
 }

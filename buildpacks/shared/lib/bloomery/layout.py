@@ -26,7 +26,10 @@ class Staging:
         self.profile = Path(arguments[4]) if len(arguments) > 4 else None
         self.own = self.deps / self.index
         self.buildpack = Path(buildpack)
-        self.version = json.loads((self.buildpack / "package.json").read_text())["version"]
+        package = json.loads((self.buildpack / "package.json").read_text())
+        self.version = package["version"]
+        # As its manifest is known to the platform, whatever an operator has called the buildpack.
+        self.name = package["name"].rpartition("buildpack-")[2]
 
     def use_supplied(self):
         """Makes what this and other buildpacks supplied usable for what is run from here on."""
@@ -56,7 +59,10 @@ class Staging:
         """Puts a runtime into the droplet. `shared`: by a link to the platform's own copy, which nothing in this staging may change."""
         target = self.own / name
         self.own.mkdir(parents=True, exist_ok=True)
-        if shared:
+        if runtime["from"] == "carried":
+            target.mkdir()
+            subprocess.run(["tar", "-xzf", str(runtime["file"][0]), "-C", str(target), "--no-same-owner"], check=True)
+        elif shared:
             target.symlink_to(runtime["droplet"], target_is_directory=True)
         else:
             subprocess.run(["cp", "-a", "--no-preserve=ownership", runtime["droplet"], str(target)], check=True)

@@ -1,4 +1,5 @@
 """Reads small YAML files, such as Staticfile and buildpack.yml."""
+import json
 import re
 
 from . import log
@@ -9,6 +10,36 @@ except ImportError:  # a machine without containers may lack it
     yaml = None
 
 LINE = re.compile(r"^([A-Za-z0-9_.-]+):[ \t]*(.*?)\s*$")
+
+
+def read_any(path):
+    """Whatever a YAML or JSON file holds; None where it cannot be read as such."""
+    text = path.read_text("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    if not yaml:
+        return None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+
+
+def parse_map(text):
+    """A map from text such as  {jre: {version: 21.+}} , or None."""
+    if not yaml:
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return None
+    else:
+        try:
+            found = yaml.safe_load(text)
+        except yaml.YAMLError:
+            return None
+    return found if isinstance(found, dict) else None
 
 
 def read_map(path):
