@@ -31,8 +31,10 @@ import { packageRoutes } from './resources/packages/routes.js'
 import { processRoutes } from './resources/processes/routes.js'
 import { roleRoutes } from './resources/roles/routes.js'
 import { rootRoutes } from './resources/root/routes.js'
+import { routerGroupRoutes } from './resources/router-groups/routes.js'
 import { destinationRoutes } from './resources/routes/destination-routes.js'
 import { routeRoutes } from './resources/routes/routes.js'
+import { routeSharingRoutes } from './resources/routes/sharing-routes.js'
 import { serviceCredentialBindingRoutes } from './resources/service-credential-bindings/routes.js'
 import { serviceInstanceRoutes } from './resources/service-instances/routes.js'
 import { spaceQuotaRoutes } from './resources/space-quotas/routes.js'
@@ -69,6 +71,8 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   domainRoutes,
   routeRoutes,
   destinationRoutes,
+  routeSharingRoutes,
+  routerGroupRoutes,
   appRoutes,
   appEnvironmentRoutes,
   appFeatureRoutes,

@@ -8,6 +8,7 @@ import {
   parseEnvironment,
   PlatformEnv,
   RedisEnv,
+  tcpPortRanges,
 } from '@bloomery/config'
 import { z } from 'zod'
 import type { ApiSettings } from './settings.js'
@@ -100,6 +101,7 @@ function settingsOf(env: ApiEnv): ApiSettings {
     httpPort: env.BLOOMERY_HTTP_PORT,
     httpsPort: env.BLOOMERY_HTTPS_PORT,
     sshPort: env.BLOOMERY_SSH_PORT,
+    tcpPorts: tcpPortRanges(env),
     apiHosts: new Set(apiHosts(env)),
     publicApiUrl: env.BLOOMERY_PUBLIC_API_URL?.replace(/\/+$/, '') ?? `http://api.${env.BLOOMERY_SYSTEM_DOMAIN}${port}`,
     trustedProxies: env.BLOOMERY_TRUSTED_PROXIES,

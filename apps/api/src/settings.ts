@@ -1,3 +1,5 @@
+import type { PortRange } from '@bloomery/domain'
+
 /** What the operator has settled, compiled once from the environment. */
 export interface ApiSettings {
   readonly systemDomain: string
@@ -5,6 +7,8 @@ export interface ApiSettings {
   readonly httpPort: number
   readonly httpsPort: number
   readonly sshPort: number
+  /** Ports that routers hold for TCP routes. */
+  readonly tcpPorts: readonly PortRange[]
   /** Host names (without port) under which links may be built. */
   readonly apiHosts: ReadonlySet<string>
   /** `cf_api`, token issuer: never from a header. */

@@ -73,6 +73,7 @@ export const TEST_SETTINGS: ApiSettings = {
   httpPort: 8080,
   httpsPort: 8443,
   sshPort: 2222,
+  tcpPorts: [{ first: 20_000, last: 20_009 }],
   apiHosts: new Set(['localhost', '127.0.0.1', 'api.bloomery.test']),
   publicApiUrl: 'http://api.bloomery.test:8080',
   apiVersion: '3.215.0',

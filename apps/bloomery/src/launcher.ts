@@ -8,7 +8,7 @@ import { EventLog } from './event-log.js'
 import type { Home } from './home.js'
 import { explain } from './launch-error.js'
 import { LogTurnover } from './log-turnover.js'
-import { internalPorts, requirePublicPorts, routerWorkersServe } from './ports.js'
+import { internalPorts, requirePublicPorts, routerWorkersServe, tcpRoutePorts } from './ports.js'
 import { runSteps, type Step } from './progress.js'
 import { untilReady } from './readiness.js'
 import { RoleProcess, runsFromBefore } from './role-process.js'
@@ -154,6 +154,7 @@ export class Launcher {
       installationId: home.installationId,
       engine: this.#engine.kind,
       ports: await internalPorts(join(paths.run, 'ports.json'), inUse),
+      tcpPorts: this.#settings.BLOOMERY_TCP_PORTS ?? (await tcpRoutePorts(join(paths.home, 'tcp-ports.json'), bind)),
       databaseUrl: this.#databaseUrl,
       redisUrl: this.#redisUrl,
     })

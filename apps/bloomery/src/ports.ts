@@ -27,6 +27,31 @@ export async function internalPorts(path: string, inUse: boolean): Promise<Inter
   return ports
 }
 
+const TCP_ROUTES = { first: 20_000, last: 29_999, count: 50 }
+
+/**
+ * The range for TCP routes where the operator names none: chosen once, so that addresses which were given out stay good, and free then,
+ * so that a second platform on this machine has ports of its own.
+ */
+export async function tcpRoutePorts(path: string, bind: string): Promise<string> {
+  const known = existsSync(path) ? z.string().safeParse(JSON.parse(readFileSync(path, 'utf8'))).data : undefined
+  if (known !== undefined) return known
+  const ports = await findFreeRange(bind)
+  writeFileSync(`${path}.new`, JSON.stringify(ports))
+  renameSync(`${path}.new`, path)
+  return ports
+}
+
+async function findFreeRange(bind: string): Promise<string> {
+  const { first, last, count } = TCP_ROUTES
+  for (let from = first; from + count - 1 <= last; from += count) {
+    const range = Array.from({ length: count }, (_, i) => from + i)
+    const free = await Promise.all(range.map((port) => isFree(bind, port)))
+    if (free.every(Boolean)) return `${from}-${from + count - 1}`
+  }
+  return 'none'
+}
+
 /** Fails with the variable to set when a public port is taken. */
 export async function requirePublicPorts(bind: string, wanted: readonly { name: string; port: number }[]): Promise<void> {
   for (const { name, port } of wanted) {

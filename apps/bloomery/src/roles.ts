@@ -15,6 +15,8 @@ export interface RoleContext {
   readonly installationId: string
   readonly engine: 'docker' | 'process'
   readonly ports: InternalPorts
+  /** For TCP routes. */
+  readonly tcpPorts: string
   readonly databaseUrl: string
   readonly redisUrl: string
 }
@@ -43,6 +45,7 @@ export function rolePrograms(context: RoleContext): { control: RoleProgram; cell
     BLOOMERY_HTTP_PORT: String(settings.BLOOMERY_HTTP_PORT),
     BLOOMERY_HTTPS_PORT: String(settings.BLOOMERY_HTTPS_PORT),
     BLOOMERY_SSH_PORT: String(settings.BLOOMERY_SSH_PORT),
+    BLOOMERY_TCP_PORTS: context.tcpPorts,
     BLOOMERY_SYSTEM_DOMAIN: settings.BLOOMERY_SYSTEM_DOMAIN,
     BLOOMERY_APPS_DOMAIN: settings.BLOOMERY_APPS_DOMAIN,
     BLOOMERY_INSTALLATION_ID: context.installationId,

@@ -4,6 +4,8 @@ import { z } from 'zod'
 
 /** What may be set for `npm start`, besides what every role reads. docs/configuration.md lists all of it. */
 const LauncherEnv = PlatformEnv.extend({
+  /** For `npm start` the first 50 ports from 20000 up that were free at the first start. */
+  BLOOMERY_TCP_PORTS: z.string().optional(),
   /** For `npm start` docker where an engine answers, else process. */
   BLOOMERY_ENGINE: z.enum(['docker', 'process']).optional(),
   /** May missing programs be installed by apt? `ask`: on a terminal; elsewhere only as root. */

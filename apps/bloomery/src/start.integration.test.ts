@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { explain } from './launch-error.js'
 import { prepareHome } from './home.js'
 import { LogTurnover } from './log-turnover.js'
-import { internalPorts, requirePublicPorts } from './ports.js'
+import { internalPorts, requirePublicPorts, tcpRoutePorts } from './ports.js'
 import { waitingFor } from './readiness.js'
 import { readSettings } from './settings.js'
 import { becomeTheLauncher, resignAsLauncher } from './single-launcher.js'
@@ -62,6 +62,18 @@ describe('ports', () => {
     expect(second.api).not.toBe(first.api)
     expect((await internalPorts(path, true)).api).toBe(second.api)
     squatter.close()
+  })
+
+  it('chooses a range for TCP routes once, beside what is taken', async () => {
+    const path = join(folder, 'tcp-ports.json')
+    const first = await tcpRoutePorts(path, '127.0.0.9')
+    const from = Number(/^(\d+)-/.exec(first)?.[1])
+    expect(first).toBe(`${from}-${from + 49}`)
+    const holder = createServer()
+    await new Promise<void>((resolve) => holder.listen(from + 7, '127.0.0.9', resolve))
+    expect(await tcpRoutePorts(path, '127.0.0.9')).toBe(first)
+    expect(await tcpRoutePorts(`${path}.other`, '127.0.0.9')).not.toBe(first)
+    await new Promise((resolve) => holder.close(resolve))
   })
 
   it('of the public that are taken are told with the variable to set', async () => {

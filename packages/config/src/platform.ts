@@ -1,4 +1,6 @@
+import { parsePortRanges, type PortRange } from '@bloomery/domain'
 import { z } from 'zod'
+import { ConfigError } from './parse.js'
 
 /** What every role needs to know of the installation as users see it. */
 export const PlatformEnv = z.object({
@@ -12,6 +14,8 @@ export const PlatformEnv = z.object({
   BLOOMERY_HTTPS_PORT: z.coerce.number().int().min(0).max(65_535).default(8443),
   /** Public ssh port. */
   BLOOMERY_SSH_PORT: z.coerce.number().int().min(0).max(65_535).default(2222),
+  /** Ports that routers keep for TCP routes: ranges and single ports from 1024 up, or `none`. `npm start` looks for a free range once. */
+  BLOOMERY_TCP_PORTS: z.string().default('20000-20049'),
   /** Domain of the platform itself: `api.`, `uaa.`, `login.`, `log-cache.`, `console.` */
   BLOOMERY_SYSTEM_DOMAIN: z.string().default('bloomery.localhost'),
   /** Default shared domain of apps. */
@@ -37,3 +41,12 @@ export const apiHosts = (env: PlatformEnv): string[] => [
   '[::1]',
   ...env.BLOOMERY_API_NAMES,
 ]
+
+/** The ports for TCP routes; throws ConfigError where the setting is no list of ports. */
+export function tcpPortRanges({ BLOOMERY_TCP_PORTS: text }: Pick<PlatformEnv, 'BLOOMERY_TCP_PORTS'>): readonly PortRange[] {
+  const ranges = parsePortRanges(text === 'none' ? '' : text)
+  if (ranges) return ranges
+  throw new ConfigError(
+    `Invalid configuration:\nBLOOMERY_TCP_PORTS must be ranges and single ports from 1024 to 65535 that do not overlap, e.g. 20000-20049, or none.`,
+  )
+}

@@ -1,4 +1,5 @@
 export { normalizePath, RouteIndex, type IndexedRoute } from './routing/route-index.js'
+export { coversPorts, includesPort, parsePortRanges, pickPort, portsOf, type PortRange } from './routing/port-ranges.js'
 export { diffRoutes, type RouteDiff } from './routing/route-diff.js'
 export {
   BALANCING,

@@ -5,9 +5,10 @@ import { hashPassword, passwordMatches } from '../oauth/passwords.js'
 import { ADMIN_SCOPES, CF_CLIENT_SCOPES } from '../oauth/scopes.js'
 import type { ApiSettings } from '../settings.js'
 import { seedBuildpacks } from './buildpacks.js'
+import { seedRouterGroup } from './router-group.js'
 
 export interface SeedOptions {
-  readonly settings: Pick<ApiSettings, 'appsDomain' | 'installationId'>
+  readonly settings: Pick<ApiSettings, 'appsDomain' | 'installationId' | 'tcpPorts'>
   readonly adminPassword: string | undefined
   readonly buildpacksDir: string | undefined
 }
@@ -16,7 +17,7 @@ const DAY = 24 * 60 * MINUTE
 
 /**
  * What every installation begins with. Org, space and the like are made at the first start alone, so that whoever deletes them keeps
- * them deleted; what the operator states in the environment (admin password, apps domain, buildpacks) is brought about at every start.
+ * them deleted; what the operator states in the environment (admin password, apps domain, ports of TCP routes, buildpacks) is brought about at every start.
  */
 export async function seed(db: Database, options: SeedOptions): Promise<void> {
   await db.$transaction(
@@ -25,6 +26,7 @@ export async function seed(db: Database, options: SeedOptions): Promise<void> {
       const isFirst = (await tx.setting.findUnique({ where: { name: 'seeded' } })) === null
       await seedAdmin(tx, options.adminPassword)
       await seedSharedDomain(tx, options.settings.appsDomain)
+      await seedRouterGroup(tx, options.settings.tcpPorts)
       await seedBuildpacks(tx, options.buildpacksDir)
       if (isFirst) await seedFirstStart(tx, options)
     },

@@ -76,8 +76,7 @@ export function absentRoutes(app: FastifyInstance, { db }: Context): void {
     })
   }
 
-  // The routing API answers a plain array, the network policy API an object of its own.
-  app.get('/routing/v1/router_groups', { config: { permission: 'authenticated' } }, async () => [])
+  // The network policy API answers an object of its own.
   app.get('/networking/v1/external/policies', { config: { permission: 'authenticated' } }, async () => ({
     total_policies: 0,
     policies: [],

@@ -12,6 +12,8 @@ export interface NewDomain {
   readonly internal: boolean
   /** Owner of a private domain. */
   readonly organization: Organization | undefined
+  /** Makes it a domain of TCP routes. */
+  readonly routerGroupGuid?: string | undefined
   readonly sharedWith: readonly string[]
   readonly metadata: { readonly labels: Record<string, string>; readonly annotations: Record<string, string> }
 }
@@ -38,6 +40,7 @@ export async function createDomain(
           name,
           internal: domain.internal,
           organizationGuid: organization?.guid ?? null,
+          routerGroupGuid: domain.routerGroupGuid ?? null,
           ...domain.metadata,
           sharings: { create: domain.sharedWith.map((organizationGuid) => ({ organizationGuid })) },
         },

@@ -14,7 +14,7 @@ export const presentDomain = (domain: DomainWithSharings, baseUrl: string) => {
     name: domain.name,
     internal: domain.internal,
     router_group: domain.routerGroupGuid === null ? null : { guid: domain.routerGroupGuid },
-    supported_protocols: ['http'],
+    supported_protocols: domain.routerGroupGuid === null ? ['http'] : ['tcp'],
     relationships: {
       organization: { data: owner === null ? null : { guid: owner } },
       shared_organizations: { data: domain.sharings.map(({ organizationGuid }) => ({ guid: organizationGuid })) },

@@ -75,13 +75,14 @@ export function domainRoutes(app: FastifyInstance, context: Context): void {
       organization = await ownerFor(request, input.relationships.organization.data.guid)
       if (!request.access.isAdmin) await requireFeature(db, 'private_domain_creation')
     } else request.access.requireAdmin()
-    if (input.router_group) throw unprocessable(`Router group with guid '${input.router_group.guid}' not found.`)
+    if (input.router_group) await requireTcpGroup(input.router_group.guid)
     const sharedWith = input.relationships?.shared_organizations?.data.map(({ guid }) => guid) ?? []
     await requireShareable(request, sharedWith, organization?.guid)
     const created = await createDomain(context, actorOf(request), {
       name: input.name.toLowerCase(),
       internal: input.internal ?? false,
       organization,
+      routerGroupGuid: input.router_group?.guid,
       sharedWith,
       metadata: applyMetadata(undefined, input.metadata),
     })
@@ -198,6 +199,15 @@ export function domainRoutes(app: FastifyInstance, context: Context): void {
       return reply.code(204).send()
     },
   )
+
+  async function requireTcpGroup(guid: string): Promise<void> {
+    const group = await db.routerGroup.findUnique({ where: { guid } })
+    if (!group) throw unprocessable(`Router group with guid '${guid}' not found.`)
+    if (group.type !== 'tcp')
+      throw unprocessable(
+        `Router group '${group.name}' is of type '${group.type}'; a domain can belong to a group of type 'tcp'.`,
+      )
+  }
 
   async function ownerFor(request: FastifyRequest, guid: string): Promise<Organization> {
     const organization = await db.organization.findUnique({ where: { guid } })

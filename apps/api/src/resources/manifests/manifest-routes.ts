@@ -78,7 +78,10 @@ async function mapRoute(
       'Routes cannot be mapped to destinations in different spaces; another space uses this route, so choose another host or path.',
     )
   const options = wish.options
-    ? mergeRouteOptions(present?.options ?? {}, wish.options, await isFeatureEnabled(tx, 'hash_based_routing'))
+    ? mergeRouteOptions(present?.options ?? {}, wish.options, {
+        hashRouting: await isFeatureEnabled(tx, 'hash_based_routing'),
+        tcp: domain.routerGroupGuid !== null,
+      })
     : undefined
   if (present && options) await tx.route.update({ where: { guid: present.guid }, data: { options } })
   if (!present && !actor.isAdmin) await requireFeature(tx, 'route_creation')
@@ -113,7 +116,7 @@ async function mapTo(
 async function findDefaultDomain(tx: Transaction, app: AppInSpace): Promise<Domain> {
   const orderBy = { sequence: 'asc' as const }
   const domain =
-    (await tx.domain.findFirst({ where: { organizationGuid: null, internal: false }, orderBy })) ??
+    (await tx.domain.findFirst({ where: { organizationGuid: null, internal: false, routerGroupGuid: null }, orderBy })) ??
     (await tx.domain.findFirst({ where: { organizationGuid: app.space.organizationGuid }, orderBy }))
   if (!domain) throw unprocessable('No default domain available; create a domain, add routes to the manifest, or use no-route.')
   return domain

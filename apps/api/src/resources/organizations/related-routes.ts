@@ -32,7 +32,11 @@ export function organizationRelatedRoutes(app: FastifyInstance, { db, pool }: Co
     const include = { sharings: visibleSharings(request) }
     const orderBy = { sequence: 'asc' as const }
     const domain =
-      (await db.domain.findFirst({ where: { organizationGuid: null, internal: false }, include, orderBy })) ??
+      (await db.domain.findFirst({
+        where: { organizationGuid: null, internal: false, routerGroupGuid: null },
+        include,
+        orderBy,
+      })) ??
       (await db.domain.findFirst({ where: { AND: [{ organizationGuid: guid }, visibleDomains(request)] }, include, orderBy }))
     if (!domain) throw notFound('Domain')
     return presentDomain(domain, request.baseUrl)

@@ -10,6 +10,7 @@ import { isReservedHost } from '../domains/reserved-names.js'
 import { isDomainUsableBy } from '../domains/domain-usability.js'
 import { requireRouteQuota } from './route-quota.js'
 import type { RouteOptions } from './route-options.js'
+import { takeTcpAddress } from './tcp-address.js'
 
 export interface NewRoute {
   readonly space: SpaceInOrganization
@@ -31,27 +32,21 @@ export async function createRoute(
   by: { readonly actor: JobActor; readonly manifestTriggered?: boolean },
   route: NewRoute,
 ): Promise<Route> {
-  const { space, domain, path = '' } = route
-  const host = (route.host ?? '').toLowerCase()
+  const { space, domain } = route
   if (!(await isDomainUsableBy(tx, domain, space.organizationGuid)))
     throw unprocessable(`Invalid domain. Domain '${domain.name}' is not available in organization '${space.organization.name}'.`)
-  if (route.port !== undefined && route.port !== 0) throw unprocessable("Routes with protocol 'http' do not support ports.")
-  const fqdn = host === '' ? domain.name : `${host}.${domain.name}`
-  refuseBadHost(host, path, fqdn, domain, by.actor.isAdmin)
-  if (isReservedHost(settings, fqdn)) throw unprocessable('Route conflicts with a reserved system route.')
-
-  await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`bloomery:route:${fqdn}`}, 0))`
-  if (host !== '' && (await tx.domain.findFirst({ where: { name: { equals: fqdn, mode: 'insensitive' } } })))
-    throw unprocessable(`Route conflicts with domain '${fqdn}'.`)
-  await refuseTaken(tx, space, domain, host, path)
-  await requireRouteQuota(tx, space, 1)
+  const address =
+    domain.routerGroupGuid === null
+      ? await takeHttpAddress(tx, settings, by.actor.isAdmin, route)
+      : await takeTcpAddress(tx, route, domain.routerGroupGuid)
+  await requireRouteQuota(tx, space, address.port > 0 ? { routes: 1, reservedPorts: 1 } : { routes: 1 })
 
   const guid = randomUUID()
   const created = await tx.route.create({
     data: {
       guid,
-      host,
-      path,
+      ...address,
+      protocol: address.port > 0 ? 'tcp' : 'http',
       domainGuid: domain.guid,
       spaceGuid: space.guid,
       options: route.options ?? {},
@@ -61,15 +56,49 @@ export async function createRoute(
   })
   await recordAudit(tx, by.actor, {
     type: 'audit.route.create',
-    target: { type: 'route', guid, name: host },
+    target: { type: 'route', guid, name: address.host },
     spaceGuid: space.guid,
     organizationGuid: space.organizationGuid,
     data: {
       manifest_triggered: by.manifestTriggered ?? false,
-      request: { host, path, domain: domain.name, space: space.name },
+      request: {
+        host: address.host,
+        path: address.path,
+        ...(address.port > 0 ? { port: address.port } : {}),
+        domain: domain.name,
+        space: space.name,
+      },
     } satisfies Prisma.InputJsonObject,
   })
   return created
+}
+
+/** What makes a route unique within its domain. */
+export interface RouteAddress {
+  readonly host: string
+  readonly path: string
+  /** 0: an HTTP route. */
+  readonly port: number
+}
+
+/** Refuses what is no good or somebody else's; until commit nobody else takes it. */
+async function takeHttpAddress(
+  tx: Transaction,
+  settings: Context['settings'],
+  isAdmin: boolean,
+  { space, domain, path = '', port, ...route }: NewRoute,
+): Promise<RouteAddress> {
+  const host = (route.host ?? '').toLowerCase()
+  if (port !== undefined && port !== 0) throw unprocessable("Routes with protocol 'http' do not support ports.")
+  const fqdn = host === '' ? domain.name : `${host}.${domain.name}`
+  refuseBadHost(host, path, fqdn, domain, isAdmin)
+  if (isReservedHost(settings, fqdn)) throw unprocessable('Route conflicts with a reserved system route.')
+
+  await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`bloomery:route:${fqdn}`}, 0))`
+  if (host !== '' && (await tx.domain.findFirst({ where: { name: { equals: fqdn, mode: 'insensitive' } } })))
+    throw unprocessable(`Route conflicts with domain '${fqdn}'.`)
+  await refuseTaken(tx, space, domain, host, path)
+  return { host, path, port: 0 }
 }
 
 function refuseBadHost(host: string, path: string, fqdn: string, domain: Domain, isAdmin: boolean): void {

@@ -3,10 +3,11 @@ import { z } from 'zod'
 import { parseBody } from '../../http/bodies.js'
 import type { Context } from '../../http/context.js'
 import { unprocessable } from '../../http/errors.js'
+import { parseListQuery, type ListQuery } from '../../http/lists.js'
 import { actorOf } from '../../jobs/routes.js'
-import { addDestinations, removeDestination, replaceDestinations, type NewDestination } from './destinations.js'
-import { findRoute } from './find-route.js'
-import { presentDestination, presentDestinations, ROUTE_PARTS } from './presenter.js'
+import { addDestinations, refuseProtocol, removeDestination, replaceDestinations, type NewDestination } from './destinations.js'
+import { findMappableRoute, findRoute, requireMappable } from './find-route.js'
+import { presentDestination, presentDestinations, ROUTE_PARTS, type RouteWithDomain } from './presenter.js'
 import { recordAudit } from '../../http/audit.js'
 
 const Protocol = z.enum(['http1', 'http2', 'tcp'], "protocol must be 'http1', 'http2' or 'tcp'.")
@@ -57,15 +58,21 @@ export function destinationRoutes(app: FastifyInstance, context: Context): void 
     presentDestinations(await db.route.findUniqueOrThrow({ where: { guid }, include: ROUTE_PARTS }), baseUrl)
 
   app.get<ByGuid>('/v3/routes/:guid/destinations', { config: { permission: 'space.read' } }, async (request) =>
-    presentDestinations(await findRoute(db, request, request.params.guid, 'space.read'), request.baseUrl),
+    presentDestinations(
+      filtered(
+        await findRoute(db, request, request.params.guid, 'space.read'),
+        parseListQuery(request, { filters: ['app_guids'], labels: false }),
+      ),
+      request.baseUrl,
+    ),
   )
 
   app.post<ByGuid>('/v3/routes/:guid/destinations', { config: { permission: 'space.operate' } }, async (request) => {
-    const route = await findRoute(db, request, request.params.guid, 'space.operate')
+    const route = await findMappableRoute(db, request, request.params.guid)
     const { destinations } = parseBody(InsertDestinations, request.body)
     if (destinations.some(({ weight }) => weight != null))
       throw unprocessable('Destinations[0]: weighted destinations can only be used when replacing all destinations.')
-    await refuseHiddenApps(request, destinations)
+    await requireMappable(db, request, route, await refuseHiddenApps(request, destinations))
     await db.$transaction((tx) => addDestinations(tx, actorOf(request), route, destinations.map(toNew)))
     nudges.send({ topic: 'scheduler' })
     return present(route.guid, request.baseUrl)
@@ -89,7 +96,7 @@ export function destinationRoutes(app: FastifyInstance, context: Context): void 
       const { protocol } = parseBody(UpdateDestination, request.body)
       const destination = route.destinations.find(({ guid }) => guid === request.params.destination)
       if (!destination) throw noSuchDestination()
-      if (protocol === 'tcp') throw unprocessable("Cannot use 'tcp' protocol for http routes; valid options are: [http1, http2].")
+      refuseProtocol(route, protocol)
       const updated = await db.$transaction(async (tx) => {
         await recordAudit(tx, actorOf(request), {
           type: 'audit.route.update',
@@ -101,12 +108,15 @@ export function destinationRoutes(app: FastifyInstance, context: Context): void 
         return tx.routeDestination.update({
           where: { guid: destination.guid },
           data: { protocol },
-          include: { app: { select: { lifecycleType: true } } },
+          include: { app: { select: { lifecycleType: true, spaceGuid: true } } },
         })
       })
       nudges.send({ topic: 'scheduler' })
       const self = `${request.baseUrl}/v3/routes/${route.guid}`
-      return { ...presentDestination(updated), links: { destinations: { href: `${self}/destinations` }, route: { href: self } } }
+      return {
+        ...presentDestination(route, updated),
+        links: { destinations: { href: `${self}/destinations` }, route: { href: self } },
+      }
     },
   )
 
@@ -114,9 +124,10 @@ export function destinationRoutes(app: FastifyInstance, context: Context): void 
     '/v3/routes/:guid/destinations/:destination',
     { config: { permission: 'space.operate' } },
     async (request, reply) => {
-      const route = await findRoute(db, request, request.params.guid, 'space.operate')
+      const route = await findMappableRoute(db, request, request.params.guid)
       const destination = route.destinations.find(({ guid }) => guid === request.params.destination)
       if (!destination) throw noSuchDestination()
+      await requireMappable(db, request, route, [destination.app.spaceGuid])
       if (destination.weight !== null) throw unprocessable('Weighted destinations cannot be deleted individually.')
       await db.$transaction((tx) => removeDestination(tx, actorOf(request), route, destination))
       nudges.send({ topic: 'scheduler' })
@@ -124,15 +135,30 @@ export function destinationRoutes(app: FastifyInstance, context: Context): void 
     },
   )
 
-  async function refuseHiddenApps(request: FastifyRequest, destinations: readonly z.infer<typeof Destination>[]): Promise<void> {
+  /** Answers with the apps' spaces. */
+  async function refuseHiddenApps(
+    request: FastifyRequest,
+    destinations: readonly z.infer<typeof Destination>[],
+  ): Promise<string[]> {
     const guids = [...new Set(destinations.map((each) => each.app.guid))]
     const visible = await db.app.findMany({
       where: { guid: { in: guids }, space: request.access.spaces() },
-      select: { guid: true },
+      select: { guid: true, spaceGuid: true },
     })
     const hidden = guids.filter((guid) => !visible.some((each) => each.guid === guid))
     if (hidden.length > 0)
       throw unprocessable(`App(s) with guid(s) "${hidden.join('", "')}" do not exist or you do not have access.`)
+    return [...new Set(visible.map(({ spaceGuid }) => spaceGuid))]
+  }
+}
+
+function filtered(route: RouteWithDomain, query: ListQuery): RouteWithDomain {
+  const [guids, apps] = [query.values('guids'), query.values('app_guids')]
+  return {
+    ...route,
+    destinations: route.destinations.filter(
+      ({ guid, appGuid }) => (!guids || guids.includes(guid)) && (!apps || apps.includes(appGuid)),
+    ),
   }
 }
 

@@ -3,7 +3,7 @@ import type { App, Route, RouteDestination, Transaction } from '@bloomery/databa
 import { recordAudit } from '../../http/audit.js'
 import { unprocessable } from '../../http/errors.js'
 import type { JobActor } from '../../jobs/jobs.js'
-import { DEFAULT_APP_PORT } from './presenter.js'
+import { DEFAULT_APP_PORT, defaultProtocol } from './presenter.js'
 
 /** Where a route leads: a process of an app, by type. */
 export interface NewDestination {
@@ -14,7 +14,8 @@ export interface NewDestination {
   readonly protocol?: string | null | undefined
 }
 const MAX_DESTINATIONS = 100
-const PROTOCOLS_OF: Record<string, readonly string[]> = { http: ['http1', 'http2'], tcp: ['tcp'] }
+/** How instances may be spoken to, by the route's protocol. */
+const PROTOCOLS_OF: Readonly<Record<string, readonly string[]>> = { http: ['http1', 'http2'], tcp: ['tcp'] }
 
 /** Adds what is not there yet. Throws CfError with the reference's words. */
 export async function addDestinations(
@@ -32,9 +33,9 @@ export async function addDestinations(
     throw unprocessable('Destinations cannot be inserted when there are weighted destinations already configured.')
   const added = wanted.filter((destination) => {
     const same = present.find((each) => keyOf(each) === keyOf(destination))
-    if (same && destination.protocol != null && (same.protocol ?? 'http1') !== destination.protocol)
+    if (same && destination.protocol != null && (same.protocol ?? defaultProtocol(route)) !== destination.protocol)
       throw unprocessable(
-        `Cannot add destination with protocol: ${destination.protocol}. Destination already exists for route: ${route.host}, app: ${destination.appGuid}, process: ${same.processType}, and protocol: ${same.protocol ?? 'http1'}.`,
+        `Cannot add destination with protocol: ${destination.protocol}. Destination already exists for route: ${route.host}, app: ${destination.appGuid}, process: ${same.processType}, and protocol: ${same.protocol ?? defaultProtocol(route)}.`,
       )
     return !same
   })
@@ -83,11 +84,7 @@ async function insert(
   for (const destination of added) {
     const app = apps.get(destination.appGuid)
     if (!app) continue
-    const protocols = PROTOCOLS_OF[route.protocol] ?? []
-    if (destination.protocol != null && !protocols.includes(destination.protocol))
-      throw unprocessable(
-        `Cannot use '${destination.protocol}' protocol for ${route.protocol} routes; valid options are: [${protocols.join(', ')}].`,
-      )
+    refuseProtocol(route, destination.protocol)
     const row = await tx.routeDestination.create({
       data: {
         guid: randomUUID(),
@@ -104,13 +101,23 @@ async function insert(
   }
 }
 
+export function refuseProtocol(route: Pick<Route, 'protocol'>, protocol: string | null | undefined): void {
+  const protocols = PROTOCOLS_OF[route.protocol] ?? []
+  if (protocol == null || protocols.includes(protocol)) return
+  throw unprocessable(
+    `Cannot use '${protocol}' protocol for ${route.protocol} routes; valid options are: [${protocols.join(', ')}].`,
+  )
+}
+
 async function appsOf(tx: Transaction, route: Route, wanted: readonly NewDestination[]): Promise<Map<string, App>> {
   const guids = [...new Set(wanted.map(({ appGuid }) => appGuid))]
   const apps = new Map((await tx.app.findMany({ where: { guid: { in: guids } } })).map((app) => [app.guid, app]))
   const missing = guids.filter((guid) => !apps.has(guid))
   if (missing.length > 0)
     throw unprocessable(`App(s) with guid(s) "${missing.join('", "')}" do not exist or you do not have access.`)
-  if ([...apps.values()].some((app) => app.spaceGuid !== route.spaceGuid))
+  const sharedWith = await tx.routeSharing.findMany({ where: { routeGuid: route.guid }, select: { spaceGuid: true } })
+  const spaces = new Set([route.spaceGuid, ...sharedWith.map(({ spaceGuid }) => spaceGuid)])
+  if ([...apps.values()].some((app) => !spaces.has(app.spaceGuid)))
     throw unprocessable("Routes destinations must be in either the route's space or the route's shared spaces")
   return apps
 }
@@ -124,7 +131,7 @@ async function lockDestinations(tx: Transaction, route: Route): Promise<RouteDes
 const keyOf = ({ appGuid, processType, port }: NewDestination): string =>
   JSON.stringify([appGuid, processType ?? 'web', port ?? DEFAULT_APP_PORT])
 const wholeKeyOf = (destination: NewDestination): string =>
-  JSON.stringify([keyOf(destination), destination.weight ?? null, destination.protocol ?? 'http1'])
+  JSON.stringify([keyOf(destination), destination.weight ?? null, destination.protocol === 'http2' ? 'http2' : 'default'])
 
 function refuseDuplicates(wanted: readonly NewDestination[]): void {
   if (new Set(wanted.map(wholeKeyOf)).size < wanted.length) throw unprocessable('Destinations cannot contain duplicate entries')
@@ -159,7 +166,7 @@ async function recordMapping(
       destination_guid: destination.guid,
       route_mapping_guid: destination.guid,
       process_type: destination.processType,
-      protocol: destination.protocol ?? 'http1',
+      protocol: destination.protocol ?? defaultProtocol(route),
       weight: destination.weight,
       manifest_triggered: manifestTriggered,
     },

@@ -8,16 +8,32 @@ export const RouteOptionsInput = z.record(z.string(), z.union([z.string(), z.num
 export type RouteOptionsInput = z.infer<typeof RouteOptionsInput>
 export type RouteOptions = Record<string, string>
 
+/** A TCP route with this option is for TLS connections to its own host and domain alone; others share its port. */
+const SERVER_NAME = 'sni'
+export const choosesByServerName = (options: RouteOptions | undefined): boolean => options?.[SERVER_NAME] === 'true'
+
+export interface RouteOptionRules {
+  /** Whether the feature flag for hash-based routing is on. */
+  readonly hashRouting: boolean
+  readonly tcp: boolean
+}
+
 /** The options after a change, or the reason why not. */
-export function mergeRouteOptions(present: unknown, change: RouteOptionsInput | undefined, hashRouting: boolean): RouteOptions {
+export function mergeRouteOptions(
+  present: unknown,
+  change: RouteOptionsInput | undefined,
+  { hashRouting, tcp }: RouteOptionRules,
+): RouteOptions {
   const merged: Record<string, string | number | null> = { ...(present as RouteOptions | null), ...change }
   const options = Object.fromEntries(
     Object.entries(merged).flatMap(([key, value]) => (value === null || value === '' ? [] : [[key, String(value)]])),
   )
-  const known = ['loadbalancing', ...(hashRouting ? HASH_KEYS : [])]
-  const algorithms = hashRouting ? ALGORITHMS : ALGORITHMS.slice(0, 2)
+  const byHash = hashRouting && !tcp
+  const known = ['loadbalancing', ...(byHash ? HASH_KEYS : []), ...(tcp ? [SERVER_NAME] : [])]
+  const algorithms = byHash ? ALGORITHMS : ALGORITHMS.slice(0, 2)
   const unknown = Object.keys(change ?? {}).filter((key) => !known.includes(key) && change?.[key] !== null)
   if (unknown.length > 0) throw bad(`Options Unknown field(s): '${unknown.join("', '")}'`)
+  if (!['true', 'false', undefined].includes(options[SERVER_NAME])) throw bad("Options Sni must be 'true' or 'false' if present")
   const { loadbalancing } = options
   if (loadbalancing !== undefined && !algorithms.includes(loadbalancing))
     throw bad(`Options Loadbalancing must be one of '${algorithms.join(', ')}' if present`)

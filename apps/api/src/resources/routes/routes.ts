@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Prisma } from '@bloomery/database'
+import type { Prisma, Route } from '@bloomery/database'
 import { z } from 'zod'
 import { recordAudit } from '../../http/audit.js'
 import { Integer, parseBody, ToOne } from '../../http/bodies.js'
@@ -17,7 +17,7 @@ import { createRoute } from './create-route.js'
 import { deleteRoutes } from './delete-routes.js'
 import { findRoute } from './find-route.js'
 import { presentRoute, ROUTE_PARTS } from './presenter.js'
-import { mergeRouteOptions, RouteOptionsInput } from './route-options.js'
+import { choosesByServerName, mergeRouteOptions, RouteOptionsInput, type RouteOptions } from './route-options.js'
 
 const CreateRoute = z.strictObject({
   host: z
@@ -52,7 +52,9 @@ export function routeRoutes(app: FastifyInstance, context: Context): void {
   const list = async (request: FastifyRequest, query: ListQuery, own: Prisma.RouteWhereInput) => {
     const where: Prisma.RouteWhereInput = {
       AND: [
-        request.access.isGlobalReader ? {} : { space: request.access.spaces() },
+        request.access.isGlobalReader
+          ? {}
+          : { OR: [{ space: request.access.spaces() }, { sharings: { some: { space: request.access.spaces() } } }] },
         own,
         ...(query.common as Prisma.RouteWhereInput[]),
         ...filtersOf(query),
@@ -127,7 +129,7 @@ export function routeRoutes(app: FastifyInstance, context: Context): void {
       throw unprocessable('Invalid space. Ensure that the space exists and you have access to it.')
     if (!domain) throw unprocessable('Invalid domain. Ensure that the domain exists and you have access to it.')
     await request.access.requireInSpace('space.operate', space, 'Space not found')
-    const options = mergeRouteOptions({}, input.options ?? undefined, hashRouting)
+    const options = mergeRouteOptions({}, input.options ?? undefined, { hashRouting, tcp: domain.routerGroupGuid !== null })
     const guid = await db.$transaction(async (tx) => {
       const { guid: created } = await createRoute(
         tx,
@@ -168,7 +170,7 @@ export function routeRoutes(app: FastifyInstance, context: Context): void {
       return tx.route.update({
         where: { guid: route.guid },
         data: {
-          ...(input.options === undefined ? {} : { options: mergeRouteOptions(present.options, input.options, hashRouting) }),
+          ...(input.options === undefined ? {} : { options: changedOptions(present, input.options, hashRouting) }),
           ...applyMetadata(present, input.metadata),
         },
         include: ROUTE_PARTS,
@@ -189,6 +191,14 @@ export function routeRoutes(app: FastifyInstance, context: Context): void {
       resourceGuid: route.guid,
     })
   })
+}
+
+/** Whether a TCP route is for one server name is settled when it is made: its host depends on it. */
+function changedOptions(route: Route, change: RouteOptionsInput, hashRouting: boolean): RouteOptions {
+  const options = mergeRouteOptions(route.options, change, { hashRouting, tcp: route.port > 0 })
+  if (choosesByServerName(options) !== (route.port > 0 && route.host !== ''))
+    throw unprocessable("The option 'sni' cannot be changed; delete the route and create it anew.")
+  return options
 }
 
 /** An empty value is a value: `hosts=` finds routes without a host, never all of them. */
