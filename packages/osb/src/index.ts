@@ -59,3 +59,5 @@ export {
   type PollOutcome,
 } from './client/outcome.js'
 export { openBrokerConnections, type BrokerConnections } from './client/transport.js'
+export { parameterProblems } from './catalog/parameter-schemas.js'
+export { validateCatalog, type CatalogVerdict } from './catalog/validate-catalog.js'
