@@ -81,6 +81,12 @@ class Staging:
         self.own.mkdir(parents=True, exist_ok=True)
         (self.own / "config.yml").write_text(json.dumps({"name": name, "version": self.version, "config": {}}))
 
+    def write_launch(self, processes):
+        """Names the commands of process types; takes the place of bin/release."""
+        self.own.mkdir(parents=True, exist_ok=True)
+        entries = [{"type": kind, "command": command} for kind, command in processes.items()]
+        (self.own / "launch.yml").write_text(json.dumps({"processes": entries}))
+
     def write_launch_profile(self):
         """By the last buildpack: at launch, everything supplied is on the paths, and the buildpacks' own scripts run."""
         indexes = sorted(each.name for each in self.deps.iterdir() if each.is_dir())
