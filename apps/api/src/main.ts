@@ -25,9 +25,13 @@ import { IngressCertificates } from './nodes/ingress-certificates.js'
 import { buildInternalApp } from './nodes/internal-app.js'
 import { BootstrapTokens, JoinTokens } from './nodes/join-tokens.js'
 import { RouteServiceKeys } from './nodes/route-service-keys.js'
+import { SyslogDrainList } from './nodes/syslog-drains.js'
 import { oauthRoutes } from './oauth/routes.js'
 import { SigningKeys } from './oauth/signing-keys.js'
 import { Tokens } from './oauth/tokens.js'
+import { Brokers } from './service-operations/brokers.js'
+import { OrphanMitigator } from './service-operations/orphan-mitigator.js'
+import { ServiceOperations } from './service-operations/service-operations.js'
 import { retain } from './retention/retain.js'
 import { seed } from './seed/seed.js'
 import { removeLeftWorkFolders } from './uploads/work-folders.js'
@@ -91,6 +95,18 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
   const changes = new Changes(nudges, settings.longPollMs)
   const jobs = new Jobs(pool, keyring, nudges, log, () => changes)
   const now = () => new Date()
+  const brokers = new Brokers({
+    db,
+    keyring,
+    timeoutMs: settings.services.brokerTimeoutMs,
+    apiInfoLocation: `${settings.publicApiUrl.replace(/^https?:\/\//, '')}/`,
+    tenantAddresses: settings.services.tenantAddresses,
+    onExchange: (broker, exchange) => log.info({ broker, ...exchange }, 'asked a service broker'),
+  })
+  onClose(() => brokers.close())
+  const { polling, perBroker } = settings.services
+  const operations = new ServiceOperations({ db, pool, keyring, jobs, brokers, log, now, polling, perBroker })
+  const orphans = new OrphanMitigator({ db, pool, brokers, log, now })
   const context: Context = {
     db,
     pool,
@@ -103,6 +119,8 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
     tails: new Tails(Date.now),
     changes,
     jobs,
+    brokers,
+    operations,
     settings,
     log,
     now,
@@ -118,6 +136,7 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
   onClose(() => app.close())
   onClose(() => changes.close())
   onClose(() => jobs.close())
+  onClose(() => Promise.all([operations.close(), orphans.close()]))
 
   const joinTokens = new JoinTokens(pool, authority.certificatePem)
   const bootstrap = config.bootstrapTokensDir && new BootstrapTokens(joinTokens, config.bootstrapTokensDir, log)
@@ -130,6 +149,7 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
       apps: settings.appsDomain,
     }),
     routeServiceKeys: new RouteServiceKeys(pool, keyring, now),
+    syslogDrains: new SyslogDrainList(pool, keyring),
     blobstore,
     isSigned: (key, query) =>
       keyring.keyIds.some((kid) =>
@@ -150,6 +170,8 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
   }
   await app.listen(config.listen)
   jobs.start()
+  operations.start()
+  orphans.start()
   const retentionHolder = `${config.nodeId}:${randomUUID()}`
   const upkeep = setInterval(() => {
     void (async () => {

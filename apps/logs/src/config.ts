@@ -1,5 +1,13 @@
 import { join } from 'node:path'
-import { homePaths, LogsListenEnv, NodeEnv, parseEnvironment, PlatformEnv } from '@bloomery/config'
+import {
+  homePaths,
+  LogsListenEnv,
+  NodeEnv,
+  parseEnvironment,
+  PlatformEnv,
+  TenantAddressEnv,
+  tenantAddressPolicy,
+} from '@bloomery/config'
 import { z } from 'zod'
 
 const MiB = 1024 * 1024
@@ -7,6 +15,7 @@ const MiB = 1024 * 1024
 const LogsEnv = PlatformEnv.pick({ BLOOMERY_HOME: true })
   .extend(LogsListenEnv.shape)
   .extend(NodeEnv.shape)
+  .extend(TenantAddressEnv.shape)
   .extend({
     BLOOMERY_LOGS_BYTES_PER_APP: z.coerce
       .number()
@@ -27,6 +36,8 @@ const LogsEnv = PlatformEnv.pick({ BLOOMERY_HOME: true })
       listen: env.BLOOMERY_LOGS_LISTEN,
       appsFolder: join(folder, 'apps'),
       metricsPath: join(folder, 'metrics.json'),
+      drainsPath: join(folder, 'drains.json'),
+      tenantAddresses: tenantAddressPolicy(env),
       bounds: { maxBytes: env.BLOOMERY_LOGS_BYTES_PER_APP, maxLines: env.BLOOMERY_LOGS_LINES_PER_APP },
       retentionMs: env.BLOOMERY_LOGS_RETENTION_HOURS * 3_600_000,
     }

@@ -4,6 +4,8 @@ import { ConfigError, runAsProgram } from '@bloomery/config'
 import { ensureNodeIdentity, keepIdentityFresh, nodeIdentityOptions, PkiError, secureContextOf } from '@bloomery/pki'
 import { createLogger } from '@bloomery/telemetry'
 import { loadLogsConfig } from './config.js'
+import { Drains } from './drains/drains.js'
+import { followDrains } from './drains/follow-drains.js'
 import { createLogStoreServer } from './http/log-store-server.js'
 import { LatestMetrics } from './metrics/latest-metrics.js'
 import { LogStore } from './segments/log-store.js'
@@ -24,7 +26,7 @@ export async function startLogs(env: NodeJS.ProcessEnv): Promise<Logs> {
   const config = loadLogsConfig(env)
   const logger = createLogger('logs')
   const joining = nodeIdentityOptions('logs', env)
-  const identity = await ensureNodeIdentity({
+  let identity = await ensureNodeIdentity({
     ...joining,
     onWaiting: (reason) => logger.info({ reason }, 'waiting for a certificate'),
   })
@@ -33,7 +35,10 @@ export async function startLogs(env: NodeJS.ProcessEnv): Promise<Logs> {
   const metrics = new LatestMetrics(config.metricsPath, logger)
   await metrics.load()
 
-  const server = createLogStoreServer({ identity, store, metrics, logger })
+  const drains = new Drains({ store, policy: config.tenantAddresses, path: config.drainsPath, log: logger })
+  await drains.start()
+
+  const server = createLogStoreServer({ identity, store, metrics, onMetrics: (each) => drains.note(each), logger })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(config.listen.port, config.listen.host, resolve)
@@ -46,9 +51,15 @@ export async function startLogs(env: NodeJS.ProcessEnv): Promise<Logs> {
         identity,
         dir: joining.dir,
         url: joining.joinUrl,
-        onRenewed: (renewed) => server.setSecureContext(secureContextOf(renewed)),
+        onRenewed: (renewed) => {
+          identity = renewed
+          server.setSecureContext(secureContextOf(renewed))
+        },
         onFailed: (error) => logger.warn({ err: error }, 'the certificate could not be renewed yet'),
       })
+    : undefined
+  const following = joining.joinUrl
+    ? followDrains({ url: joining.joinUrl, identity: () => identity, apply: (list) => drains.apply(list), log: logger })
     : undefined
   const saveMetrics = async (): Promise<void> => {
     await metrics.save().catch((error: unknown) => logger.warn({ err: error }, 'the snapshot of metrics could not be written'))
@@ -69,12 +80,14 @@ export async function startLogs(env: NodeJS.ProcessEnv): Promise<Logs> {
       clearInterval(snapshots)
       clearInterval(sweeps)
       renewal?.close()
+      following?.close()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       server.closeIdleConnections()
       // Batches under way are answered; whoever keeps a connection open beyond that is cut off and sends again.
       const cutOff = setTimeout(() => server.closeAllConnections(), 500)
       await closed
       clearTimeout(cutOff)
+      await drains.close()
       await store.close()
       await saveMetrics()
     },

@@ -37,7 +37,7 @@ export async function guardedConnect(
   const signal = target.signal ? AbortSignal.any([target.signal, deadline]) : deadline
   const addresses = isIP(target.host) ? [{ address: target.host }] : await orAborted(resolve(target.host), signal)
   const refusals: string[] = []
-  let failure: unknown
+  let failure: Error | undefined
   for (const { address } of addresses) {
     const refused = refuseTenantAddress(policy, address, target.port)
     if (refused) {
@@ -48,10 +48,10 @@ export async function guardedConnect(
       return await connectOne(target, address, signal)
     } catch (error) {
       if (signal.aborted) throw timedOutOr(error, target, deadline)
-      failure = error
+      failure = asError(error)
     }
   }
-  if (failure !== undefined) throw failure instanceof Error ? failure : new Error('the connection failed', { cause: failure })
+  if (failure !== undefined) throw failure
   throw new RefusedAddressError(
     refusals.length === 0
       ? `${target.host} has no address.`
@@ -78,7 +78,7 @@ export function guardedConnector(policy: TenantAddressPolicy, tls: ConnectTarget
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     }).then(
       (socket) => callback(null, socket),
-      (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
+      (error: unknown) => callback(asError(error), null),
     )
   }
 }
@@ -99,7 +99,7 @@ function connectOne({ host, port, tls }: ConnectTarget, address: string, signal:
       socket.destroy()
       reject(error)
     }
-    const abort = (): void => fail(signal.reason instanceof Error ? signal.reason : new Error('given up'))
+    const abort = (): void => fail(asError(signal.reason))
     if (signal.aborted) return abort()
     signal.addEventListener('abort', abort)
     socket.once('error', fail)
@@ -110,13 +110,17 @@ function connectOne({ host, port, tls }: ConnectTarget, address: string, signal:
   })
 }
 
+const asError = (error: unknown): Error => (isError(error) ? error : new Error(String(error)))
+const isError = (error: unknown): error is Error =>
+  typeof error === 'object' && error !== null && 'message' in error && 'name' in error
+
 const timedOutOr = (error: unknown, { host, port }: ConnectTarget, deadline: AbortSignal): unknown =>
   deadline.aborted ? new Error(`${host}:${port} did not answer in time`, { cause: error }) : error
 
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   let abort: () => void = () => undefined
   const aborted = new Promise<never>((_resolve, reject) => {
-    abort = () => reject(signal.reason instanceof Error ? signal.reason : new Error('given up'))
+    abort = () => reject(asError(signal.reason))
     if (signal.aborted) abort()
     signal.addEventListener('abort', abort)
   })

@@ -8,6 +8,7 @@ import { answerErrors } from '../http/errors.js'
 import type { IngressCertificates } from './ingress-certificates.js'
 import type { JoinTokens } from './join-tokens.js'
 import type { RouteServiceKeys } from './route-service-keys.js'
+import type { SyslogDrainList } from './syslog-drains.js'
 
 export interface InternalParts {
   readonly identity: NodeIdentity
@@ -15,6 +16,7 @@ export interface InternalParts {
   readonly tokens: JoinTokens
   readonly ingressCertificates: IngressCertificates
   readonly routeServiceKeys: RouteServiceKeys
+  readonly syslogDrains: SyslogDrainList
   readonly blobstore: Blobstore
   /** Whether the query of a blob's address is a good, unexpired signature for its key. */
   readonly isSigned: (key: string, query: URLSearchParams) => boolean
@@ -63,6 +65,13 @@ export function buildInternalApp(parts: InternalParts): FastifyInstance {
   app.get('/internal/route-service-keys', async (request) => {
     requirePeer(request.raw.socket, 'router')
     return parts.routeServiceKeys.list()
+  })
+
+  app.get('/internal/syslog-drains', async (request, reply) => {
+    requirePeer(request.raw.socket, 'logs')
+    const { revision } = request.query as { revision?: unknown }
+    const drains = await parts.syslogDrains.read(typeof revision === 'string' ? revision : undefined)
+    return drains ?? reply.code(204).send()
   })
 
   app.get('/internal/blobs/*', async (request, reply) => {

@@ -17,7 +17,10 @@ describe('keys of route services', () => {
     const guids = async () => (await keys.list()).map(({ guid }) => guid)
     const [first] = await keys.list()
     expect(Buffer.from(first?.key ?? '', 'base64')).toHaveLength(32)
-    const [stored] = await rows<{ text: string }>(postgres.pool, sql`SELECT secret_encrypted::text AS text FROM route_service_keys`)
+    const [stored] = await rows<{ text: string }>(
+      postgres.pool,
+      sql`SELECT secret_encrypted::text AS text FROM route_service_keys`,
+    )
     expect(stored?.text).not.toContain(first?.key)
 
     now += 30 * DAY + 1

@@ -2,7 +2,14 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Server } from 'node:https'
 import type { Socket } from 'node:net'
-import { type Envelope, IngestBatch, type LogLine, type NodeIdentity, type NodeRole } from '@bloomery/contracts'
+import {
+  type Envelope,
+  IngestBatch,
+  type InstanceMetrics,
+  type LogLine,
+  type NodeIdentity,
+  type NodeRole,
+} from '@bloomery/contracts'
 import { createInternalServer, internalPeer, type InternalPeer } from '@bloomery/feeds'
 import type { Logger } from '@bloomery/telemetry'
 import type { LatestMetrics } from '../metrics/latest-metrics.js'
@@ -19,6 +26,8 @@ interface Dependencies {
   readonly identity: NodeIdentity
   readonly store: LogStore
   readonly metrics: LatestMetrics
+  /** Told of each measurement. */
+  readonly onMetrics?: (metrics: InstanceMetrics) => void
   readonly logger: Logger
 }
 
@@ -40,7 +49,7 @@ export function createLogStoreServer(dependencies: Dependencies): Server {
 }
 
 async function answer(
-  { store, metrics }: Dependencies,
+  { store, metrics, onMetrics }: Dependencies,
   peer: InternalPeer | undefined,
   request: IncomingMessage,
   response: ServerResponse,
@@ -52,7 +61,11 @@ async function answer(
     case 'POST ingest': {
       const from = allow(peer, WRITERS)
       const batch = parseBatch(await readBody(request, MAX_BATCH_BYTES))
-      for (const envelope of batch.envelopes) if (envelope.kind === 'metrics') metrics.note(envelope)
+      for (const envelope of batch.envelopes) {
+        if (envelope.kind !== 'metrics') continue
+        metrics.note(envelope)
+        onMetrics?.(envelope)
+      }
       const lines = batch.envelopes.filter(isLine)
       await store.append({ sender: senderKey(from, batch.sender), sequence: batch.sequence, lines })
       response.writeHead(204).end()

@@ -33,6 +33,24 @@ export function encodeLine({ instanceId, sourceType, stream, tags, text }: LogLi
   return Buffer.from(JSON.stringify(body))
 }
 
+/** A stored line as it was sent, but for what all lines of one app have in common. */
+export function decodeLine({ timestamp, body }: StoredLine): Pick<
+  LogLine,
+  'instanceId' | 'sourceType' | 'stream' | 'text' | 'tags'
+> & {
+  readonly timestamp: bigint
+} {
+  const line = JSON.parse(body.toString()) as LineBody
+  return {
+    timestamp,
+    instanceId: line.i,
+    sourceType: line.t,
+    stream: line.e ? 'ERR' : 'OUT',
+    text: line.x,
+    ...(line.g ? { tags: line.g } : {}),
+  }
+}
+
 export function presentLine(sourceId: string, { timestamp, body }: StoredLine): LogCacheEnvelope {
   const line = JSON.parse(body.toString()) as LineBody
   return {

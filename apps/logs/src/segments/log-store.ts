@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import type { LogLine } from '@bloomery/contracts'
 import { type Logger } from '@bloomery/telemetry'
 import { encodeLine, type LogCacheEnvelope, presentLine } from '../log-cache/envelope.js'
-import type { Span } from './segment.js'
+import type { StoredLine } from './group.js'
+import { readSegment, type Segment, type Span } from './segment.js'
 import { isErrno, type SourceBounds, SourceLog, type SourceMeta } from './source-log.js'
 
 export interface LogStoreOptions {
@@ -37,6 +38,14 @@ interface Loaded {
   log: SourceLog | undefined
 }
 
+/** How far somebody has read an app's log, who wants to know what was given up before that. */
+export interface Follower {
+  /** Timestamp of the last line read. */
+  position: bigint
+  /** Lines given up before they were read. */
+  lost: number
+}
+
 /** An app's guid, or another name that is safe as a folder's. */
 export const isSourceId = (id: string): boolean => /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/.test(id)
 
@@ -48,6 +57,7 @@ export class LogStore {
   private readonly dropped = new Map<string, number>()
   /** Who waits for an app's next line. */
   private readonly waiting = new Map<string, Set<() => void>>()
+  private readonly followers = new Map<string, Set<Follower>>()
   private readonly maxLoaded: number
   private readonly maxOpenFiles: number
   private readonly now: () => number
@@ -81,12 +91,48 @@ export class LogStore {
   }
 
   /** As `read`; where there is nothing yet, answers as soon as a line comes, or with nothing after `waitMs`. */
-  async readOrWait(sourceId: string, query: LogQuery, waitMs: number, signal: AbortSignal): Promise<LogCacheEnvelope[]> {
+  readOrWait(sourceId: string, query: LogQuery, waitMs: number, signal: AbortSignal): Promise<LogCacheEnvelope[]> {
+    return this.untilFound(sourceId, waitMs, signal, () => this.read(sourceId, query))
+  }
+
+  /** Where a follower of this app begins that wants nothing of the past. */
+  newestOf(sourceId: string): Promise<bigint> {
+    return this.using(sourceId, (log) => Promise.resolve(log.newestTimestamp))
+  }
+
+  /** From now on lines that are given up before this follower read them are counted. */
+  addFollower(sourceId: string, follower: Follower): void {
+    const present = this.followers.get(sourceId)
+    if (present) present.add(follower)
+    else this.followers.set(sourceId, new Set([follower]))
+  }
+
+  removeFollower(sourceId: string, follower: Follower): void {
+    const present = this.followers.get(sourceId)
+    present?.delete(follower)
+    if (present?.size === 0) this.followers.delete(sourceId)
+  }
+
+  /** The next lines for a follower, as `readOrWait`; its position is its own to move. */
+  readNext(
+    sourceId: string,
+    follower: Follower,
+    limits: { readonly lines: number; readonly bytes: number; readonly waitMs: number },
+    signal: AbortSignal,
+  ): Promise<StoredLine[]> {
+    return this.untilFound(sourceId, limits.waitMs, signal, () =>
+      this.using(sourceId, (log) =>
+        log.read({ start: follower.position + 1n, end: END_OF_TIME }, limits.lines, false, limits.bytes),
+      ),
+    )
+  }
+
+  private async untilFound<T>(sourceId: string, waitMs: number, signal: AbortSignal, read: () => Promise<T[]>): Promise<T[]> {
     const deadline = performance.now() + waitMs
     for (;;) {
       // Begins before the read, so that a line that comes in between is not slept over.
       const arrival = this.nextArrival(sourceId, Math.max(deadline - performance.now(), 0), signal)
-      const found = await this.read(sourceId, query)
+      const found = await read()
       if (found.length > 0 || signal.aborted || this.closed || performance.now() >= deadline) {
         arrival.cancel()
         return found
@@ -180,6 +226,19 @@ export class LogStore {
     return { happened, cancel }
   }
 
+  /** Counts for each follower what it has not read of a segment that is given up. */
+  private async noteLoss(sourceId: string, segment: Segment): Promise<void> {
+    for (const follower of this.followers.get(sourceId) ?? []) {
+      if (follower.position >= segment.last) continue
+      const unread =
+        follower.position < segment.first
+          ? segment.lines
+          : (await readSegment(segment, { start: follower.position + 1n, end: END_OF_TIME }, Infinity, false)).length
+      follower.lost += unread
+      follower.position = segment.last
+    }
+  }
+
   private droppedLine(sourceId: string, count: number): LogLine {
     const text = `${count} log ${count === 1 ? 'line was' : 'lines were'} lost: the log store's disk was full`
     const timestamp = String(BigInt(this.now()) * 1_000_000n)
@@ -206,7 +265,9 @@ export class LogStore {
     const entry = this.touch(sourceId)
     entry.pending++
     const result = entry.tail.then(async () => {
-      entry.log ??= await SourceLog.open(join(this.options.folder, sourceId), this.options.bounds)
+      entry.log ??= await SourceLog.open(join(this.options.folder, sourceId), this.options.bounds, (segment) =>
+        this.noteLoss(sourceId, segment),
+      )
       const { log } = entry
       return operation(log).catch(async (error: unknown) => {
         // What is in memory may differ from the disk now: read it anew next time.
@@ -248,6 +309,8 @@ export class LogStore {
     await this.using(oldest, (log) => log.closeFile())
   }
 }
+
+const END_OF_TIME = 2n ** 63n - 1n
 
 /** Whatever is no number counts as old, and is moved to just after the newest line. */
 function parseTimestamp(text: string): bigint {

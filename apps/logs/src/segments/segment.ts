@@ -77,20 +77,22 @@ export async function scanSegment(
   }
 }
 
-/** Up to `limit` lines of the span, oldest first or newest first. */
+/** Up to `limit` lines of the span, oldest first or newest first; no more once they are `maxBytes` together. */
 export async function readSegment(
   segment: Segment,
   span: Span,
   limit: number,
   descending: boolean,
   openFile?: FileHandle,
+  maxBytes = Infinity,
 ): Promise<StoredLine[]> {
   segment.blocks ??= (await scanSegment(segment.path, segment.first)).segment.blocks ?? []
   const blocks = segment.blocks
   const found: StoredLine[] = []
+  let bytes = 0
   const file = openFile ?? (await open(segment.path, 'r'))
   try {
-    for (let step = 0; step < blocks.length && found.length < limit; step++) {
+    for (let step = 0; step < blocks.length && found.length < limit && bytes < maxBytes; step++) {
       const at = descending ? blocks.length - 1 - step : step
       const block = blocks[at]
       const next = blocks[at + 1]
@@ -101,7 +103,8 @@ export async function readSegment(
       for (const line of descending ? lines.reverse() : lines) {
         if (line.timestamp < span.start || line.timestamp >= span.end) continue
         found.push(line)
-        if (found.length === limit) break
+        bytes += line.body.length
+        if (found.length === limit || bytes >= maxBytes) break
       }
     }
   } finally {

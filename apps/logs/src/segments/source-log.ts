@@ -47,11 +47,19 @@ export class SourceLog {
   private constructor(
     private readonly folder: string,
     private readonly bounds: SourceBounds,
+    private readonly onExpiry: (segment: Segment) => Promise<void>,
   ) {}
 
-  /** Reads what is there; a torn group at the end, never acknowledged, is cut off. */
-  static async open(folder: string, bounds: SourceBounds): Promise<SourceLog> {
-    const log = new SourceLog(folder, bounds)
+  /**
+   * Reads what is there; a torn group at the end, never acknowledged, is cut off. `onExpiry` may read a segment that is about to be
+   * given up for newer ones.
+   */
+  static async open(
+    folder: string,
+    bounds: SourceBounds,
+    onExpiry: (segment: Segment) => Promise<void> = () => Promise.resolve(),
+  ): Promise<SourceLog> {
+    const log = new SourceLog(folder, bounds, onExpiry)
     const names = await readdir(folder).catch((error: unknown) => {
       if (isErrno(error, 'ENOENT')) return []
       throw error
@@ -97,17 +105,25 @@ export class SourceLog {
     await this.keepWithinBounds()
   }
 
-  async read(span: Span, limit: number, descending: boolean): Promise<StoredLine[]> {
+  /** Up to `limit` lines, and no more once they are `maxBytes` together. */
+  async read(span: Span, limit: number, descending: boolean, maxBytes = Infinity): Promise<StoredLine[]> {
     if (span.start > this.newest) return []
     const all = this.active ? [...this.segments, this.active] : this.segments
     const found: StoredLine[] = []
+    let bytes = 0
     for (const segment of descending ? all.toReversed() : all) {
-      if (found.length >= limit) break
+      if (found.length >= limit || bytes >= maxBytes) break
       if (segment.last < span.start || segment.first >= span.end) continue
       const file = segment === this.active ? this.file : undefined
-      found.push(...(await readSegment(segment, span, limit - found.length, descending, file)))
+      const lines = await readSegment(segment, span, limit - found.length, descending, file, maxBytes - bytes)
+      for (const { body } of lines) bytes += body.length
+      found.push(...lines)
     }
     return found
+  }
+
+  get newestTimestamp(): bigint {
+    return this.newest
   }
 
   meta(): SourceMeta {
@@ -178,6 +194,7 @@ export class SourceLog {
       bytes -= oldest.bytes
       lines -= oldest.lines
       this.expired += oldest.lines
+      await this.onExpiry(oldest)
       await unlink(oldest.path)
     }
   }

@@ -1,0 +1,54 @@
+/** What of an app's envelopes a drain takes, as the parameters of its address say. */
+export interface DrainOptions {
+  readonly protocol: 'syslog' | 'syslog-tls' | 'https' | 'https-batch'
+  readonly logs: boolean
+  readonly metrics: boolean
+  /** False for the drains that want messages without structured data. */
+  readonly metadata: boolean
+  /** Whether lines of this source (APP/PROC/WEB, RTR, STG, …) are taken. */
+  readonly takesSource: (sourceType: string) => boolean
+}
+
+const PROTOCOLS = ['syslog', 'syslog-tls', 'https', 'https-batch'] as const
+const KNOWN_SOURCES = new Set(['API', 'STG', 'RTR', 'LGR', 'APP', 'SSH', 'CELL'])
+
+/** Reads a drain's address with the parameters that Cloud Foundry's syslog agent knows; a string says what is wrong with it. */
+export function parseDrainUrl(url: URL): DrainOptions | string {
+  const protocol = PROTOCOLS.find((each) => `${each}:` === url.protocol)
+  if (!protocol) return `its scheme must be one of ${PROTOCOLS.join(', ')}`
+  if (url.hostname === '') return 'it names no host'
+  const parameters = url.searchParams
+  const include = sources(parameters.get('include-log-types'))
+  const exclude = sources(parameters.get('exclude-log-types'))
+  if (include && exclude) return 'include-log-types and exclude-log-types cannot be used at the same time'
+  return {
+    protocol,
+    ...taken(parameters),
+    metadata: (parameters.get('disable-metadata') ?? parameters.get('omit-metadata')) !== 'true',
+    takesSource: (sourceType) => {
+      const [kind = ''] = sourceType.split('/')
+      // What is of no known kind is never filtered.
+      if (!KNOWN_SOURCES.has(kind)) return true
+      return include ? include.has(kind) : !exclude?.has(kind)
+    },
+  }
+}
+
+/** `drain-data` is the parameter's older name. Traces are made of spans, which this platform does not collect. */
+function taken(parameters: URLSearchParams): { logs: boolean; metrics: boolean } {
+  switch (parameters.get('drain-type') ?? parameters.get('drain-data')) {
+    case 'metrics':
+      return { logs: false, metrics: true }
+    case 'traces':
+      return { logs: false, metrics: false }
+    case 'all':
+      return { logs: true, metrics: true }
+    default:
+      return { logs: true, metrics: false }
+  }
+}
+
+function sources(list: string | null): Set<string> | undefined {
+  if (list === null || list === '') return undefined
+  return new Set(list.split(',').map((each) => each.trim().toUpperCase()))
+}
