@@ -268,7 +268,7 @@ describe('syslog drains', () => {
 
 describe('drains over TLS', () => {
   const tls = async (names: string[]) => {
-    const authority = await createAuthority('drains')
+    const authority = await createAuthority({ name: 'drains' })
     const server = await issueServerCertificate(authority, names)
     const client = await issueNodeIdentity(authority, { role: 'logs', nodeId: 'client' })
     return { authority, server, client }
