@@ -3,17 +3,21 @@ import {
   ApiListenEnv,
   BlobstoreEnv,
   DatabaseEnv,
+  Flag,
   KeyringEnv,
   LogsUrlEnv,
   parseEnvironment,
   PlatformEnv,
   RedisEnv,
   tcpPortRanges,
+  TenantAddressEnv,
+  tenantAddressPolicy,
 } from '@bloomery/config'
 import { z } from 'zod'
 import type { ApiSettings } from './settings.js'
 
 const Megabytes = z.coerce.number().int().min(1)
+const Seconds = z.coerce.number().positive()
 const ApiEnv = z.object({
   ...PlatformEnv.shape,
   ...DatabaseEnv.shape,
@@ -22,6 +26,7 @@ const ApiEnv = z.object({
   ...KeyringEnv.shape,
   ...ApiListenEnv.shape,
   ...LogsUrlEnv.shape,
+  ...TenantAddressEnv.shape,
   /** Marks everything that belongs to this platform. The same for all roles. */
   BLOOMERY_INSTALLATION_ID: z.string(),
   /** Name of this node among those of its role. */
@@ -52,6 +57,20 @@ const ApiEnv = z.object({
   BLOOMERY_STAGING_DISK_MB: Megabytes.default(6144),
   /** Bytes of log per second and instance, -1: unlimited. */
   BLOOMERY_DEFAULT_LOG_RATE: z.coerce.number().int().min(-1).default(-1),
+  /** How long a service broker may take for one answer. */
+  BLOOMERY_BROKER_TIMEOUT_SECONDS: Seconds.default(60),
+  /** How many requests one service broker gets at once. */
+  BLOOMERY_BROKER_CONCURRENCY: z.coerce.number().int().min(1).default(16),
+  /** How soon a service broker is asked again about work under way. */
+  BLOOMERY_BROKER_POLL_SECONDS: Seconds.default(2),
+  /** By how much the time between two such questions grows; 1: not at all. */
+  BLOOMERY_BROKER_POLL_BACKOFF: z.coerce.number().min(1).default(1.3),
+  /** The longest time between two such questions, unless the broker asks for longer. */
+  BLOOMERY_BROKER_POLL_MAX_SECONDS: Seconds.default(60),
+  /** How long work of a service broker may take at most, whatever the plan allows. */
+  BLOOMERY_BROKER_MAX_POLLING_MINUTES: z.coerce.number().positive().default(10_080),
+  /** Check the parameters of services against the plan's schema before the broker is asked. */
+  BLOOMERY_CHECK_SERVICE_PARAMETERS: Flag.default(false),
 })
 type ApiEnv = z.output<typeof ApiEnv>
 
@@ -117,5 +136,17 @@ function settingsOf(env: ApiEnv): ApiSettings {
       logRateLimit: env.BLOOMERY_DEFAULT_LOG_RATE,
     },
     longPollMs: 2_500,
+    services: {
+      polling: {
+        intervalSeconds: env.BLOOMERY_BROKER_POLL_SECONDS,
+        backoffRate: env.BLOOMERY_BROKER_POLL_BACKOFF,
+        maxIntervalSeconds: env.BLOOMERY_BROKER_POLL_MAX_SECONDS,
+        maxDurationSeconds: env.BLOOMERY_BROKER_MAX_POLLING_MINUTES * 60,
+      },
+      brokerTimeoutMs: env.BLOOMERY_BROKER_TIMEOUT_SECONDS * 1_000,
+      perBroker: env.BLOOMERY_BROKER_CONCURRENCY,
+      checkParameters: env.BLOOMERY_CHECK_SERVICE_PARAMETERS,
+      tenantAddresses: tenantAddressPolicy(env),
+    },
   }
 }

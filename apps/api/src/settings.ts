@@ -1,3 +1,5 @@
+import type { PollingRules, TenantAddressPolicy } from '@bloomery/domain'
+
 import type { PortRange } from '@bloomery/domain'
 
 /** What the operator has settled, compiled once from the environment. */
@@ -28,4 +30,18 @@ export interface ApiSettings {
     readonly logRateLimit: number
   }
   readonly longPollMs: number
+  readonly services: ServiceSettings
+}
+
+/** How service brokers are dealt with. */
+export interface ServiceSettings {
+  readonly polling: PollingRules
+  /** For one request to a broker. */
+  readonly brokerTimeoutMs: number
+  /** Requests to one broker at once. */
+  readonly perBroker: number
+  /** Whether parameters are checked against a plan's schema before the broker is asked. */
+  readonly checkParameters: boolean
+  /** Where brokers of spaces may be. */
+  readonly tenantAddresses: TenantAddressPolicy
 }

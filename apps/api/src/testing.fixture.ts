@@ -20,6 +20,9 @@ import type { Context } from './http/context.js'
 import type { Principal } from './http/principal.js'
 import { healthRoutes } from './health.js'
 import { Jobs } from './jobs/jobs.js'
+import { Brokers } from './service-operations/brokers.js'
+import { OrphanMitigator } from './service-operations/orphan-mitigator.js'
+import { ServiceOperations } from './service-operations/service-operations.js'
 import type { InstanceUsage, LogReader, Waiting } from './logs/log-reader.js'
 import { oauthRoutes } from './oauth/routes.js'
 import { SigningKeys } from './oauth/signing-keys.js'
@@ -34,6 +37,8 @@ export interface TestApi {
   readonly keys: SigningKeys
   readonly blobs: MemoryBlobstore
   readonly logs: MemoryLogs
+  /** Looks for orphans when told to. */
+  readonly orphans: OrphanMitigator
   readonly databaseUrl: string
   readonly redisUrl: string
   /** A caller with these scopes; users get a row. The same name is the same user. */
@@ -81,6 +86,13 @@ export const TEST_SETTINGS: ApiSettings = {
   maxPackageBytes: 4 * 1024 * 1024,
   defaults: { memoryMb: 1024, diskMb: 1024, maxDiskMb: 2048, stagingMemoryMb: 1024, stagingDiskMb: 4096, logRateLimit: -1 },
   longPollMs: 300,
+  services: {
+    polling: { intervalSeconds: 0.05, backoffRate: 1.2, maxIntervalSeconds: 0.2, maxDurationSeconds: 60 },
+    brokerTimeoutMs: 1_000,
+    perBroker: 16,
+    checkParameters: false,
+    tenantAddresses: { allowed: [], own: [] },
+  },
 }
 const ORDINARY = ['cloud_controller.read', 'cloud_controller.write', 'openid']
 
@@ -102,6 +114,12 @@ export async function startTestApi(
   const compiled = { ...TEST_SETTINGS, ...settings }
   const changes = new Changes(nudges, compiled.longPollMs)
   const jobs = new Jobs(pool, keyring, nudges, silentLogger, () => changes)
+  const now = () => new Date()
+  const { brokerTimeoutMs: timeoutMs, tenantAddresses, polling, perBroker } = compiled.services
+  const brokers = new Brokers({ db, keyring, timeoutMs, apiInfoLocation: 'api.bloomery.test:8080/', tenantAddresses })
+  const parts = { db, pool, brokers, log: silentLogger, now }
+  const operations = new ServiceOperations({ ...parts, keyring, jobs, polling, perBroker })
+  const orphans = new OrphanMitigator(parts)
   const blobs = new MemoryBlobstore()
   const logs = new MemoryLogs()
   const context: Context = {
@@ -116,9 +134,11 @@ export async function startTestApi(
     tails: new Tails(Date.now),
     changes,
     jobs,
+    brokers,
+    operations,
     settings: compiled,
     log: silentLogger,
-    now: () => new Date(),
+    now,
   }
   const principals = new Map<string, Principal>()
   const keys = new SigningKeys(db, keyring, context.now)
@@ -131,6 +151,7 @@ export async function startTestApi(
   ])
   await app.ready()
   jobs.start(500)
+  operations.start(100)
 
   return {
     app,
@@ -139,6 +160,7 @@ export async function startTestApi(
     keys,
     blobs,
     logs,
+    orphans,
     databaseUrl: postgres.url,
     redisUrl: redis.url,
     caller: async (name, scopes = ORDINARY) => {
@@ -159,6 +181,8 @@ export async function startTestApi(
     close: async () => {
       await app.close()
       await jobs.close()
+      await Promise.all([operations.close(), orphans.close()])
+      await brokers.close()
       changes.close()
       await Promise.all([nudges.close(), stagingQueue.close(), db.$disconnect(), pool.end()])
       await redis.stop()

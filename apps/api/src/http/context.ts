@@ -10,6 +10,8 @@ import type { Principal } from './principal.js'
 import type { Changes } from './changes.js'
 import type { Jobs } from '../jobs/jobs.js'
 import type { ApiSettings } from '../settings.js'
+import type { Brokers } from '../service-operations/brokers.js'
+import type { ServiceOperations } from '../service-operations/service-operations.js'
 import type { LogReader } from '../logs/log-reader.js'
 import type { Tails } from '../logs/tails.js'
 
@@ -26,6 +28,8 @@ export interface Context {
   readonly tails: Tails
   readonly changes: Changes
   readonly jobs: Jobs
+  readonly brokers: Brokers
+  readonly operations: ServiceOperations
   readonly settings: ApiSettings
   readonly log: Logger
   readonly now: () => Date

@@ -33,6 +33,8 @@ interface JobRow {
 }
 const LEASE_MS = 30_000
 const MAX_ATTEMPTS = 5
+/** The lease of jobs that nobody may take up. */
+const NEVER = new Date('9999-12-31T00:00:00Z')
 
 /** Long work of the API: a row in Postgres, taken by whichever api process is there, kept alive by a lease, failed with a reason when it cannot be done. */
 export class Jobs {
@@ -75,6 +77,37 @@ export class Jobs {
       },
     })
     return guid
+  }
+
+  /**
+   * Writes a job that only tells how other work stands (a service operation); nobody here runs it, and whoever does that work settles it
+   * in the transaction that ends the work.
+   */
+  async follow(
+    tx: Transaction,
+    job: { operation: string; actor: JobActor; resourceType: string; resourceGuid: string },
+  ): Promise<string> {
+    const guid = randomUUID()
+    await tx.job.create({ data: { guid, ...job, claimedBy: 'followed', claimExpiresAt: NEVER } })
+    return guid
+  }
+
+  /** Moves a followed job; call `announce(guid)` once that has committed. */
+  async settle(
+    tx: Transaction,
+    guid: string,
+    to: { state: 'POLLING' | 'COMPLETE' } | { state: 'FAILED'; error: CfError },
+  ): Promise<void> {
+    await tx.job.updateMany({
+      where: { guid, state: { in: ['PROCESSING', 'POLLING'] } },
+      data: { state: to.state, ...(to.state === 'FAILED' ? { errors: to.error.toViews().map((view) => ({ ...view })) } : {}) },
+    })
+  }
+
+  /** Wakes whoever waits for the job. */
+  announce(guid: string): void {
+    this.changes().announce('job', guid)
+    this.nudges.send({ topic: 'changed', kind: 'job', guid })
   }
 
   /** Does another operation's work as a step of a running job, under that job's lease: deleting a space deletes its apps so. */
@@ -171,7 +204,6 @@ export class Jobs {
       sql`UPDATE jobs SET state = ${state}, errors = ${JSON.stringify(errors)}, warnings = ${JSON.stringify(warnings)}, params_encrypted = NULL, updated_at = now()
           WHERE guid = ${row.guid} AND claim_token = ${row.claim_token}`,
     )
-    this.changes().announce('job', row.guid)
-    this.nudges.send({ topic: 'changed', kind: 'job', guid: row.guid })
+    this.announce(row.guid)
   }
 }
