@@ -1,13 +1,22 @@
 import { describe, expect, it } from '@jest/globals'
 import { chooseVersion, newestPerLine, NoSuchVersion, noSuchVersion, publishedVersions, readRange } from './choose-version.js'
 
-const published = publishedVersions(['17.0.9.2', '21.0.8.0', '21.0.8.2', '25.0.2.1', '26.0.0-beta.1', '0.nothing', '1.22'])
+const published = publishedVersions([
+  '17.0.21.1',
+  '16.0.9.2',
+  '21.0.8.0',
+  '21.0.8.2',
+  '25.0.2.1',
+  '26.0.0-beta.1',
+  '0.nothing',
+  '1.22',
+])
 
 describe('chooseVersion', () => {
   it.each([
     ['21.+', '21.0.8', '21.0.8.2'],
     ['21.x', '21.0.8', '21.0.8.2'],
-    ['v17', '17.0.9', '17.0.9.2'],
+    ['v17', '17.0.21', '17.0.21.1'],
     ['*', '25.0.2', '25.0.2.1'],
     ['>=17, <22', '21.0.8', '21.0.8.2'],
     ['17.*|21.*', '21.0.8', '21.0.8.2'],

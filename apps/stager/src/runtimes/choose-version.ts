@@ -40,7 +40,7 @@ export function chooseVersion(range: string, versions: readonly Published[]): Pu
 export function publishedVersions(names: readonly string[]): Published[] {
   const found = new Map<string, Published>()
   for (const name of names) {
-    const version = semver.valid(name, { loose: true }) ?? semver.valid(numericVersion(name))
+    const version = semver.valid(name) ?? semver.valid(numericVersion(name))
     if (version !== null) found.set(version, { version, name })
   }
   return [...found.values()]

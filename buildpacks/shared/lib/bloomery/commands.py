@@ -1,9 +1,12 @@
 """Runs other programs, with their output in the staging log."""
 import os
+import re
 import shutil
 import subprocess
 
 from . import log
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def run(line, cwd, fail=None, environment=None, quiet=False):
@@ -14,7 +17,7 @@ def run(line, cwd, fail=None, environment=None, quiet=False):
     )
     lines = []
     for raw in process.stdout:
-        text = raw.decode("utf-8", "replace").rstrip()
+        text = COLOUR.sub("", raw.decode("utf-8", "replace")).rstrip()
         lines.append(text)
         if text and not quiet:
             log.info(text)
