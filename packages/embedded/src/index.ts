@@ -2,7 +2,9 @@ export { EmbeddedError } from './errors.js'
 export { startPostgres, type PostgresOptions } from './postgres.js'
 export { startRedis, type RedisOptions } from './redis.js'
 export { openLog, spawnDetached, type EmbeddedServer } from './server-process.js'
+export { postgresBinaries, type PostgresBinaries } from './postgres-binaries.js'
 export {
+  findByPidFile,
   identify,
   isAlive,
   readPidFile,
@@ -11,4 +13,4 @@ export {
   writePidFile,
   type ProcessIdentity,
 } from './process-identity.js'
-export { ROOT_STORAGE } from './storage.js'
+export { ROOT_STORAGE, serverFolder, serverUser, type ServerUser } from './storage.js'

@@ -36,24 +36,24 @@ const USER_NAME = 'bloomery-db'
 const SOCKET_PATH_LIMIT = 103
 
 /** The unprivileged user for servers when the platform runs as root, made on first use; undefined otherwise. */
-export function serverUser(): ServerUser | undefined {
+export function serverUser(userName = USER_NAME): ServerUser | undefined {
   if (process.getuid?.() !== 0) return undefined
-  const found = findUser(USER_NAME)
+  const found = findUser(userName)
   if (found) return found
   try {
     execFileSync(
       'useradd',
-      ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', USER_NAME],
+      ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', userName],
       { stdio: 'pipe' },
     )
   } catch (error) {
     throw new EmbeddedError(
-      `Postgres does not run as root, and the user '${USER_NAME}' could not be made for it. Make it (useradd --system --user-group ${USER_NAME}), or start Bloomery as an ordinary user, or set DATABASE_URL.`,
+      `Database servers do not run as root, and the user '${userName}' could not be made for them. Make it (useradd --system --user-group ${userName}), or start Bloomery as an ordinary user, or set DATABASE_URL.`,
       { cause: error },
     )
   }
-  const made = findUser(USER_NAME)
-  if (!made) throw new EmbeddedError(`The user '${USER_NAME}' was made but is not in /etc/passwd.`)
+  const made = findUser(userName)
+  if (!made) throw new EmbeddedError(`The user '${userName}' was made but is not in /etc/passwd.`)
   return made
 }
 

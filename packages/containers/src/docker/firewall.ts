@@ -36,12 +36,16 @@ export async function applyFirewall(names: Names, gateway: string, platform: Pub
     `-A ${chain} ${match} ${tag} -j REJECT --reject-with icmp-port-unreachable`,
   ]
   const loopback = platform.bind === '127.0.0.1' || platform.bind === 'localhost'
+  // What is in it is the service broker's to say (service-network.ts); here it is only made sure that it is heard.
+  const services = servicesChain(names)
+  await works('iptables', ['-w', '5', '-N', services])
   const rules = [
     '*filter',
     `:${input} - [0:0]`,
     `:${forward} - [0:0]`,
     `-A ${input} -m conntrack --ctstate RELATED,ESTABLISHED ${tag} -j ACCEPT`,
     ...platform.ports.map((port) => `-A ${input} -p tcp --dport ${port} ${tag} -j ACCEPT`),
+    `-A ${input} ${tag} -j ${services}`,
     ...reject(input, ''),
     ...METADATA.flatMap((address) => reject(forward, `-d ${address}`)),
     'COMMIT',
@@ -76,14 +80,22 @@ async function setKernel(name: string, value: string): Promise<void> {
   }
 }
 
-/** Takes away what `applyFirewall` set. */
+/** Holds the openings to service servers; no refresh of the other chains touches it. */
+export const servicesChain = ({ chainPrefix }: Names): string => `${chainPrefix}-S`
+
+/** Takes away what `applyFirewall` set, and the openings to service servers. */
 export async function removeFirewall(names: Names): Promise<void> {
+  const services = servicesChain(names)
+  const listed = await run('iptables', ['-w', '5', '-S', 'INPUT']).catch(() => '')
+  for (const line of listed.split('\n').filter((each) => each.endsWith(`-j ${services}`)))
+    await works('sh', ['-c', `iptables -w 5 -D ${line.slice('-A '.length)}`])
   for (const userChain of ['DOCKER-USER', 'FORWARD'])
     for (const [table, chain, ...rule] of jumps(names, userChain))
       await works('iptables', ['-w', '5', '-t', table, '-D', chain, ...rule])
   for (const [table, chain] of [
     ['filter', `${names.chainPrefix}-I`],
     ['filter', `${names.chainPrefix}-F`],
+    ['filter', services],
     ['nat', `${names.chainPrefix}-N`],
   ] as const) {
     await works('iptables', ['-w', '5', '-t', table, '-F', chain])

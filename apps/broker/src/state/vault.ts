@@ -1,0 +1,14 @@
+import type { Keyring } from '@bloomery/secrets'
+
+/** The broker's secrets at rest, under the keyring, each bound to its place. */
+export class Vault {
+  constructor(private readonly keyring: Keyring) {}
+
+  seal(text: string, context: string): unknown {
+    return this.keyring.encrypt(text, `broker:${context}`)
+  }
+
+  open(secret: unknown, context: string): string {
+    return this.keyring.decrypt(secret, `broker:${context}`)
+  }
+}
