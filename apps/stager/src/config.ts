@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { availableParallelism, homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
@@ -32,7 +32,18 @@ const StagerEnv = z.object({
     .string()
     .optional()
     .describe('Droplet cache of the cell on this machine; by default the one below BLOOMERY_HOME, where there is one'),
-  BLOOMERY_STAGER_CONCURRENCY: z.coerce.number().int().positive().default(2).describe('Builds at the same time'),
+  BLOOMERY_STAGER_CONCURRENCY: z.coerce
+    .number()
+    .int()
+    .nonnegative()
+    .default(0)
+    .describe('Builds at the same time, memory permitting; 0: as many as the machine has processors'),
+  BLOOMERY_STAGING_RESERVE_MB: z.coerce
+    .number()
+    .int()
+    .nonnegative()
+    .default(512)
+    .describe('Free memory that staging leaves to running apps and the platform'),
   BLOOMERY_STAGING_TIMEOUT_SECONDS: z.coerce
     .number()
     .int()
@@ -73,7 +84,8 @@ export function loadStagerConfig(source: NodeJS.ProcessEnv) {
     blobstore: { url: env.BLOBSTORE_URL, blobsUrl: env.BLOOMERY_BLOBS_URL },
     keyringFile: env.BLOOMERY_KEYRING_FILE,
     logsUrl: env.BLOOMERY_LOGS_URL,
-    concurrency: env.BLOOMERY_STAGER_CONCURRENCY,
+    concurrency: env.BLOOMERY_STAGER_CONCURRENCY || availableParallelism(),
+    reserveMb: env.BLOOMERY_STAGING_RESERVE_MB,
     stagingTimeoutMs: env.BLOOMERY_STAGING_TIMEOUT_SECONDS * 1000,
     lifecycleFolder: here('../lifecycle'),
     buildpacksFolder: env.BLOOMERY_BUILDPACKS_DIR ? resolve(env.BLOOMERY_BUILDPACKS_DIR) : here('../../../buildpacks'),

@@ -10,6 +10,7 @@ import { KeyringError, loadKeyring } from '@bloomery/secrets'
 import { createLogger } from '@bloomery/telemetry'
 import { BuildpackStore } from './buildpacks/buildpack-store.js'
 import { Builds } from './builds/builds.js'
+import { MachineCapacity } from './capacity.js'
 import { type ClientSettings, readClientSettings } from './client-settings.js'
 import { loadStagerConfig } from './config.js'
 import { RuntimeSources } from './runtimes/runtime-sources.js'
@@ -71,13 +72,14 @@ export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Pr
     logger,
     sender,
     nudge: (nudge) => nudges.send(nudge),
-    concurrency: config.concurrency,
+    capacity: new MachineCapacity(engine, config.concurrency, config.reserveMb),
   })
   stager.start()
   const unlisten = nudges.listen((nudge) => {
     if (nudge.topic === 'stager') stager.lookAgain()
   })
-  const consumer = consumeStaging(config.redisUrl, config.concurrency, ({ buildGuid }) => stager.offer(buildGuid))
+  // The queue only says when to look: whose turn it is depends on all that wait.
+  const consumer = consumeStaging(config.redisUrl, 1, async () => stager.lookAgain())
   return {
     close: async () => {
       unlisten()

@@ -15,6 +15,7 @@ import { build as bundle } from 'esbuild'
 import yazl from 'yazl'
 import { BuildpackStore } from './buildpacks/buildpack-store.js'
 import { Builds } from './builds/builds.js'
+import { MachineCapacity } from './capacity.js'
 import { readClientSettings } from './client-settings.js'
 import { RuntimeSources } from './runtimes/runtime-sources.js'
 import { RuntimeStore } from './runtimes/runtime-store.js'
@@ -93,7 +94,7 @@ export interface Bench {
   readonly keyring: Keyring
   readonly pool: Pool
   readonly droplets: string
-  makeStager(options?: { timeoutMs?: number; nodeId?: string }): Stager
+  makeStager(options?: { timeoutMs?: number; nodeId?: string; concurrency?: number }): Stager
   addBuild(options: {
     files: string | Files
     app?: string
@@ -166,7 +167,7 @@ export async function makeBench(
     keyring,
     pool,
     droplets,
-    makeStager: ({ timeoutMs = 300_000, nodeId = 'test' } = {}) => {
+    makeStager: ({ timeoutMs = 300_000, nodeId = 'test', concurrency = 2 } = {}) => {
       const stager = new Stager({
         builds: new Builds(pool, holderName(nodeId)),
         engine,
@@ -185,7 +186,7 @@ export async function makeBench(
         logger: silentLogger,
         sender: logs,
         nudge: (nudge) => nudges.push(nudge),
-        concurrency: 2,
+        capacity: new MachineCapacity(engine, concurrency, 0),
       })
       stagers.push(stager)
       stager.start()

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { MemoryVictim } from './limits/memory-victim.js'
 
 /** What a container is for; part of its labels, so that each role adopts and removes only its own. */
 export type ContainerPurpose = 'instance' | 'staging' | 'task' | 'service'
@@ -47,6 +48,8 @@ export interface ContainerSpec {
   readonly cpuLimit?: number
   readonly pidsLimit: number
   readonly fileDescriptors: number
+  /** No single file may grow larger, so that a runaway write ends before anybody has looked; undefined: none. */
+  readonly fileSizeMb?: number
   /** From `reserveEndpoint`; absent for what nobody dials (staging, tasks): the engine picks an address, no port is published. */
   readonly endpoint?: ReservedEndpoint
   /** Bytes per second that may leave stdout and stderr together before the engine sees them; -1 unlimited. Enforced by the supervisor inside. */
@@ -144,6 +147,10 @@ export interface ContainerEngine {
   /** Lines from `after` on (from the start when undefined), then live until it ends or `signal` aborts. Survives agent and engine restarts without losing a line. */
   output(name: string, options: { after?: string; signal: AbortSignal }): AsyncIterable<OutputLine>
   usage(names: readonly string[]): Promise<ReadonlyMap<string, ContainerUsage>>
+  /** How often a running container was refused another process for its limit; undefined where nobody counts. */
+  refusedProcesses(name: string): Promise<number | undefined>
+  /** Of a container that ran out of memory: whom the kernel ended, as far as its log may be read here. */
+  memoryVictim(name: string): Promise<MemoryVictim | undefined>
   exec(
     name: string,
     command: readonly string[],

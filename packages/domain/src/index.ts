@@ -114,14 +114,8 @@ export {
 } from './addresses/tenant-address.js'
 export { versionKey } from './staging/version-key.js'
 export { parseVersionRange, VersionRangeError, type VersionSpan } from './staging/version-range.js'
-export {
-  explainFailure,
-  FAILURE_CAUSES,
-  type FailureCause,
-  type FailureExplanation,
-  type StagingEnd,
-  type StagingLimits,
-} from './staging/explain-failure.js'
+export { explainFailure, type FailureExplanation, type StagingEnd, type StagingLimits } from './staging/explain-failure.js'
+export { type FailureCause } from './staging/failure-cause.js'
 export {
   planStaging,
   type RunningBuild,

@@ -23,6 +23,7 @@ export function chooseBuildpacks(
       throw new StagingFailure(
         'NoAppDetectedError',
         'An app was not successfully detected by any available buildpack',
+        'nothing-detected',
         `No buildpack is enabled for the stack ${stack}; see cf buildpacks.`,
       )
     return { skipDetect: false, buildpacks: asked.map((record) => ({ kind: 'kept', key: record.name, record })) }
@@ -37,9 +38,15 @@ function chooseNamed(name: string, usable: readonly BuildpackRecord[], stack: st
     .sort((a, b) => Number(b.stack === stack) - Number(a.stack === stack))[0]
   if (!found)
     throw stagingError(
+      'buildpack-unavailable',
       `the buildpack '${withoutUserinfo(name)}' does not exist for the stack ${stack} or has no bits`,
       'Name one that cf buildpacks lists, or an address of a git repository or zip file.',
     )
-  if (!found.enabled) throw stagingError(`the buildpack '${name}' is disabled`, 'Name another, or have the operator enable it.')
+  if (!found.enabled)
+    throw stagingError(
+      'buildpack-unavailable',
+      `the buildpack '${name}' is disabled`,
+      'Name another, or have the operator enable it.',
+    )
   return { kind: 'kept', key: name, record: found }
 }

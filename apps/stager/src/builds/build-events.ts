@@ -2,10 +2,15 @@ import { randomUUID } from 'node:crypto'
 import { execute, type Queryable, sql } from '@bloomery/database/sql'
 import type { BuildFailure, ClaimedBuild } from './build-record.js'
 
-/** `audit.app.droplet.create` and `audit.app.build.staged`, by whoever asked for the build. */
-export async function recordStaged(on: Queryable, build: ClaimedBuild, dropletGuid: string): Promise<void> {
+/** `audit.app.droplet.create`, unless an earlier droplet serves, and `audit.app.build.staged`, by whoever asked for the build. */
+export async function recordStaged(
+  on: Queryable,
+  build: ClaimedBuild,
+  dropletGuid: string,
+  { reused = false } = {},
+): Promise<void> {
   const about = { package_guid: build.packageGuid }
-  await record(on, build, 'audit.app.droplet.create', { droplet_guid: dropletGuid, ...about })
+  if (!reused) await record(on, build, 'audit.app.droplet.create', { droplet_guid: dropletGuid, ...about })
   await record(on, build, 'audit.app.build.staged', { build_guid: build.guid, ...about })
 }
 

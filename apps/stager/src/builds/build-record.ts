@@ -1,3 +1,6 @@
+import type { FailureCause } from '@bloomery/domain'
+import type { DropletInputs } from '../staging/droplet-inputs.js'
+
 /** A build as this stager has claimed it. `token` fences every write. */
 export interface ClaimedBuild {
   readonly guid: string
@@ -5,9 +8,13 @@ export interface ClaimedBuild {
   readonly appName: string
   readonly token: bigint
   readonly attempts: number
+  readonly cancelRequested: boolean
   readonly packageGuid: string | null
   readonly packageState: string | null
   readonly packageBlobKey: string | null
+  readonly packageSha256: string | null
+  /** The same package was staged before: whoever asks again wants it staged anew. */
+  readonly isRestage: boolean
   readonly packageBytes: bigint | null
   readonly dropletGuid: string | null
   /** Names or addresses as the user gave them; empty means that the buildpacks are asked. */
@@ -36,6 +43,7 @@ export interface BuildpackRecord {
 export interface BuildFailure {
   readonly class: string
   readonly sentence: string
+  readonly cause: FailureCause
   readonly nextStep: string
   readonly lastLines: readonly string[]
 }
@@ -53,4 +61,29 @@ export interface StagedDroplet {
     version: string | null
     buildpack_name: string | null
   }[]
+  readonly inputs: DropletInputs
+  readonly settingsSha256: string
+  readonly components: readonly DropletComponent[]
+}
+
+/** One entry of a droplet's bill of materials. */
+export interface DropletComponent {
+  /** Package URL: pkg:npm/express@4.21.0 */
+  readonly purl: string
+  readonly name: string
+  readonly version: string
+  readonly kind: 'library' | 'application'
+  /** The file that names it. */
+  readonly source: string
+  readonly checksum: string | null
+}
+
+/** An earlier droplet of an app that was staged with the same settings. */
+export interface EarlierDroplet {
+  readonly guid: string
+  readonly bitsSha256: string
+  readonly blobKey: string
+  readonly sha256: string
+  readonly createdAt: Date
+  readonly hasProcessTypes: boolean
 }

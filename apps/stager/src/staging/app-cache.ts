@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createGzip } from 'node:zlib'
 import { extractTar, packTar } from '@bloomery/archives'
 import { type Blobstore, BlobError } from '@bloomery/blobstore'
-import { makeWritableFolder } from './workspace.js'
+import { folderBytes, makeWritableFolder } from './workspace.js'
 
 const LIMITS = { maxEntries: 1_000_000, maxBytes: 16 * 1024 ** 3, maxRatio: 1000 }
 const VCAP = { uid: 2000, gid: 2000 }
@@ -39,6 +39,14 @@ export class AppCaches {
   /** Where it is noted which layers the app's last droplet has. */
   layersFile(appGuid: string, stack: string): string {
     return `${this.#path(appGuid, stack)}.layers.json`
+  }
+
+  /** Drops a cache that has outgrown what one build may write: the next one would have no room beside it. */
+  async bound(appGuid: string, stack: string, diskMb: number): Promise<void> {
+    const path = this.#path(appGuid, stack)
+    if ((await folderBytes(path)) <= diskMb * 1024 ** 2) return
+    await rm(path, { recursive: true, force: true })
+    await rm(this.layersFile(appGuid, stack), { force: true })
   }
 
   /** Leaves a copy for other machines, where there may be any. */

@@ -1,18 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import { lstat, mkdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { lstat, mkdir, realpath, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import type { AppLayer } from './app-layers.js'
 import { linkTree, makeFolder, makeFolders } from './owned-files.js'
 import type { DropletLayer } from './staging-result.js'
+import type { Workspace } from './workspace.js'
 
 export interface HandOver {
   /** The cell's folder of unpacked droplets. */
   readonly droplets: string
   readonly sha256: string
-  /** What the archive was made of, without the folders that are layers. */
-  readonly contents: string
-  /** Folders that this staging has made as layers, one below each number. */
-  readonly made: string
+  /** Holds what the archive was made of, without the folders that are layers, and those apart. */
+  readonly workspace: Pick<Workspace, 'tmp' | 'contents' | 'made'>
   readonly runtimes: string
   /** Layers that were mounted into this staging. */
   readonly mounted: readonly string[]
@@ -25,9 +24,10 @@ export interface HandOver {
  * cannot be, and the cell will unpack the archive.
  */
 export async function handOver(given: HandOver): Promise<readonly AppLayer[] | undefined> {
-  const { droplets, sha256, contents } = given
+  const { droplets, sha256 } = given
+  const { contents } = given.workspace
   try {
-    if (!(await lstat(contents)).isDirectory()) return undefined
+    await requireOwnFolder(given.workspace.tmp, contents)
     await mkdir(droplets, { recursive: true, mode: 0o755 })
     const layers: (AppLayer | Omit<AppLayer, 'key'>)[] = []
     for (const each of given.layers) layers.push({ ...each, layer: await placeLayer(given, each) })
@@ -44,8 +44,17 @@ export async function handOver(given: HandOver): Promise<readonly AppLayer[] | u
   }
 }
 
+/**
+ * What stood in the container was the app's to change: a link in the way to a folder would have us move a folder of somebody else. Nothing
+ * changes it any more now.
+ */
+async function requireOwnFolder(tmp: string, path: string): Promise<void> {
+  const [real, root] = await Promise.all([realpath(path), realpath(tmp)])
+  if (real !== join(root, relative(tmp, path)) || !(await lstat(path)).isDirectory()) throw new Error(`${path} leads elsewhere`)
+}
+
 async function placeLayer(given: HandOver, { kind, source, name }: DropletLayer): Promise<string> {
-  const { droplets, mounted, made, runtimes } = given
+  const { droplets, mounted, runtimes, workspace } = given
   switch (kind) {
     case 'layers': {
       if (!mounted.includes(source)) throw new Error(`${source} was not mounted`)
@@ -55,8 +64,9 @@ async function placeLayer(given: HandOver, { kind, source, name }: DropletLayer)
     }
     case 'made': {
       const layer = `layer-${randomUUID()}`
-      if (!(await lstat(join(made, source))).isDirectory()) throw new Error(`${source} is no folder`)
-      await rename(join(made, source), join(droplets, layer))
+      const made = join(workspace.made, source)
+      await requireOwnFolder(workspace.tmp, made)
+      await rename(made, join(droplets, layer))
       return layer
     }
     case 'runtimes':

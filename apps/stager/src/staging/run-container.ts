@@ -1,26 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type ContainerEngine, type ContainerSpec, EngineError } from '@bloomery/containers'
-import type { StagingEnd } from './failure.js'
-import type { StagingLog } from './staging-log.js'
-import type { Workspace } from './workspace.js'
+import { type ContainerEngine, EngineError } from '@bloomery/containers'
+import type { StagingEnd } from '@bloomery/domain'
+import type { RunOptions } from './run-options.js'
+import { watchUse } from './watch-use.js'
 
-const WATCH_MS = 1_000
-/** Looking at every file costs time; between two looks the file system's own figure must have moved. */
-const LOOK_EVERY_MS = 5_000
-const MACHINE_RESERVE_BYTES = 100 * 1024 ** 2
 const OUTPUT_GRACE_MS = 10_000
 const KILL_AGAIN_MS = 1_000
-
-export interface RunOptions {
-  readonly engine: ContainerEngine
-  readonly spec: ContainerSpec
-  readonly workspace: Workspace
-  readonly log: StagingLog
-  readonly timeoutMs: number
-  readonly diskMb: number
-  /** Ends the container at once. */
-  readonly signal: AbortSignal
-}
 
 /** Runs a staging container to its end, with all its output in the log. Rejects with the signal's reason when told to stop. */
 export async function runContainer(options: RunOptions): Promise<StagingEnd> {
@@ -40,18 +25,23 @@ export async function runContainer(options: RunOptions): Promise<StagingEnd> {
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) stop()
   const timer = setTimeout(() => end('time'), options.timeoutMs)
-  const watching = watchDisk(options, end, over.signal)
+  const watching = watchUse(options, end, over.signal)
   const following = log.follow(engine, name, outputDone.signal)
   try {
     const status = await waitFor(engine, name, signal)
     over.abort()
     await Promise.race([following, delay(OUTPUT_GRACE_MS)])
     signal.throwIfAborted()
+    const { processesRefused } = await watching
+    const memoryVictim = status.outOfMemory ? await engine.memoryVictim(name) : undefined
+    // A build that fails after it was refused processes fails for want of them.
+    if (endedFor === undefined && processesRefused && status.exitCode !== 0 && !status.outOfMemory) endedFor = 'processes'
     return {
       exitCode: status.exitCode,
       outOfMemory: status.outOfMemory,
-      lastLines: log.lastLines,
+      lines: log.lines,
       ...(endedFor && { endedFor }),
+      ...(memoryVictim && { memoryVictim }),
     }
   } finally {
     clearTimeout(timer)
@@ -75,25 +65,6 @@ async function waitFor(
     return await engine.wait(name, gone.signal)
   } finally {
     signal.removeEventListener('abort', leave)
-  }
-}
-
-async function watchDisk(
-  { workspace, diskMb }: RunOptions,
-  end: (reason: 'disk' | 'machine-disk') => void,
-  over: AbortSignal,
-): Promise<void> {
-  const limit = diskMb * 1024 ** 2
-  const freeBefore = await workspace.freeBytes()
-  let lookedAt = Date.now()
-  while (!over.aborted) {
-    await delay(WATCH_MS, undefined, { signal: over }).catch(() => undefined)
-    if (over.aborted) return
-    const free = await workspace.freeBytes().catch(() => freeBefore)
-    if (free < MACHINE_RESERVE_BYTES) return end('machine-disk')
-    if (freeBefore - free < limit / 2 && Date.now() - lookedAt < LOOK_EVERY_MS) continue
-    lookedAt = Date.now()
-    if ((await workspace.usedBytes().catch(() => 0)) > limit) return end('disk')
   }
 }
 

@@ -1,7 +1,8 @@
 import type { ContainerEngine } from '@bloomery/containers'
 import type { LogSender } from '@bloomery/feeds'
 
-const KEPT_LINES = 20
+const KEPT_LINES = 500
+const LAST_LINES = 20
 
 /** The staging's part of an app's log. Timestamps only rise, so that readers keep the order. */
 export class StagingLog {
@@ -32,8 +33,13 @@ export class StagingLog {
     }
   }
 
-  get lastLines(): readonly string[] {
+  /** The end of the container's output, long enough to find the reason in it. */
+  get lines(): readonly string[] {
     return this.#tail
+  }
+
+  get lastLines(): readonly string[] {
+    return this.#tail.slice(-LAST_LINES)
   }
 
   /** Milliseconds since the last line. */

@@ -24,6 +24,16 @@ const StagingResult = z.object({
         name: text.default(''),
         version: text.optional(),
         output_metadata: text.optional(),
+        /** Where it came from git. */
+        commit: z
+          .string()
+          .regex(/^[0-9a-f]{40,64}$/)
+          .optional(),
+        /** Where it came as a zip file from an address. */
+        sha256: z
+          .string()
+          .regex(/^[0-9a-f]{64}$/)
+          .optional(),
       }),
     ),
   }),
@@ -49,6 +59,16 @@ export function presentBuildpacks(result: StagingResult, names: ReadonlyMap<stri
     version: version ?? null,
     buildpack_name: name === '' ? null : name,
   }))
+}
+
+/** What tells a buildpack's files from others. `source`: folder of those that the platform keeps, which is named by content. */
+export function checksumOf(
+  used: { commit?: string | undefined; sha256?: string | undefined },
+  source: string | undefined,
+): string | null {
+  if (source !== undefined) return `sha256:${source.slice(source.lastIndexOf('-') + 1)}`
+  if (used.commit !== undefined) return `git:${used.commit}`
+  return used.sha256 === undefined ? null : `sha256:${used.sha256}`
 }
 
 /** Addresses may carry credentials; they are never shown again. */

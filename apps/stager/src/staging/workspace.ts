@@ -1,11 +1,15 @@
-import { chmod, chown, mkdir, rm, statfs, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import type { Mount } from '@bloomery/containers'
+import { z } from 'zod'
 import { VCAP } from './owned-files.js'
 
 const run = promisify(execFile)
+const Answer = z.object({ path: z.string().optional(), version: z.string().optional(), checksum: z.string().optional() })
+/** A runtime that a buildpack was given. */
+export type AnsweredRuntime = z.infer<typeof Answer> & { readonly path: string; readonly version: string }
 const isRoot = (): boolean => process.getuid?.() === 0
 
 /**
@@ -30,8 +34,13 @@ export class Workspace {
     this.made = join(this.tmp, 'made')
   }
 
-  async make(plan: unknown, mountPoints: readonly string[]): Promise<void> {
+  /** An empty folder; what an earlier try has left there is gone. */
+  async begin(): Promise<void> {
     await rm(this.folder, { recursive: true, force: true })
+    await mkdir(this.folder, { recursive: true })
+  }
+
+  async make(plan: unknown, mountPoints: readonly string[]): Promise<void> {
     await mkdir(this.stage, { recursive: true })
     for (const name of ['requests', 'answers']) await mkdir(join(this.stage, name))
     // Made beforehand, so that the engine does not make them under another owner.
@@ -45,10 +54,17 @@ export class Workspace {
     return { source: this.tmp, target: '/tmp', readOnly: false }
   }
 
-  /** Bytes on disk. Files come and go while it looks, which is no error. */
-  async usedBytes(): Promise<number> {
-    const { stdout } = await run('sh', ['-c', 'du -s --block-size=1 -x "$1" 2>/dev/null || true', 'du', this.tmp])
-    return Number.parseInt(stdout, 10) || 0
+  /** The runtimes that buildpacks were given. The answers are the stager's own files. */
+  async answeredRuntimes(): Promise<AnsweredRuntime[]> {
+    const folder = join(this.stage, 'answers')
+    const answers = await Promise.all(
+      (await readdir(folder))
+        .filter((name) => name.endsWith('.json'))
+        .map(async (name) => Answer.parse(JSON.parse(await readFile(join(folder, name), 'utf8')))),
+    )
+    return answers.flatMap(({ path, version, ...rest }) =>
+      path === undefined || version === undefined ? [] : [{ ...rest, path, version }],
+    )
   }
 
   async freeBytes(): Promise<number> {
@@ -65,6 +81,12 @@ export class Workspace {
       await rm(this.folder, { recursive: true, force: true })
     }
   }
+}
+
+/** What a folder takes on disk. Files come and go while it looks, which is no error. */
+export async function folderBytes(path: string): Promise<number> {
+  const { stdout } = await run('sh', ['-c', 'du -s --block-size=1 -x "$1" 2>/dev/null || true', 'du', path])
+  return Number.parseInt(stdout, 10) || 0
 }
 
 /** A folder that programs in a container may write, and nobody else's programs do. */

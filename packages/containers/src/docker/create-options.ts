@@ -87,6 +87,7 @@ export function createOptions(spec: ContainerSpec, around: Surroundings): Docker
       Ulimits: [
         { Name: 'nofile', Soft: spec.fileDescriptors, Hard: spec.fileDescriptors },
         { Name: 'core', Soft: 0, Hard: 0 },
+        ...(spec.fileSizeMb === undefined ? [] : [{ Name: 'fsize', Soft: spec.fileSizeMb * MIB, Hard: spec.fileSizeMb * MIB }]),
       ],
       // When the machine itself runs out of memory, apps go before what holds them.
       OomScoreAdj: 500,

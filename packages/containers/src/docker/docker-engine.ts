@@ -16,6 +16,8 @@ import {
   type ReservedEndpoint,
   type SeenContainer,
 } from '../engine.js'
+import { findMemoryVictim, type MemoryVictim, readKernelLog } from '../limits/memory-victim.js'
+import { refusedProcesses } from '../limits/refused-processes.js'
 import { readRing } from '../output/ring-reader.js'
 import { hostTrust } from '../trust.js'
 import { cgroupUsage } from './cgroup-usage.js'
@@ -268,6 +270,16 @@ export class DockerEngine implements ContainerEngine {
     return new Map(found.flatMap(([name, usage]) => (usage === undefined ? [] : [[name, usage] as const])))
   }
 
+  async refusedProcesses(name: string): Promise<number | undefined> {
+    const pid = await this.pidOf(name)
+    return pid === undefined ? undefined : refusedProcesses(pid)
+  }
+
+  async memoryVictim(name: string): Promise<MemoryVictim | undefined> {
+    const found = await this.inspect(name)
+    return found && findMemoryVictim(await readKernelLog(), (path) => path.includes(found.Id))
+  }
+
   exec(name: string, command: readonly string[], options?: { user?: 'vcap' | 'root'; environment?: Record<string, string> }) {
     return this.call(`run a command in ${name}`, () => runInContainer(this.docker, this.container(name), command, options))
   }
@@ -364,9 +376,7 @@ export class DockerEngine implements ContainerEngine {
   }
 
   private async usageOf(name: string): Promise<ContainerUsage | undefined> {
-    const found = this.pids.has(name) ? undefined : await this.inspect(name)
-    if (found?.State.Running === true) this.pids.set(name, found.State.Pid)
-    const pid = this.pids.get(name)
+    const pid = await this.pidOf(name)
     if (pid === undefined) return undefined
     try {
       const used = await cgroupUsage(pid)
@@ -376,6 +386,12 @@ export class DockerEngine implements ContainerEngine {
       this.pids.delete(name)
       throw error
     }
+  }
+
+  private async pidOf(name: string): Promise<number | undefined> {
+    const found = this.pids.has(name) ? undefined : await this.inspect(name)
+    if (found?.State.Running === true) this.pids.set(name, found.State.Pid)
+    return this.pids.get(name)
   }
 
   private platformHosts(): Record<string, string> {

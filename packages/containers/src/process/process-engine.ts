@@ -20,6 +20,8 @@ import {
   type ReservedEndpoint,
   type SeenContainer,
 } from '../engine.js'
+import { findMemoryVictim, type MemoryVictim, readKernelLog } from '../limits/memory-victim.js'
+import { refusedProcesses } from '../limits/refused-processes.js'
 import { readRing } from '../output/ring-reader.js'
 import { isPortFree } from '../ports.js'
 import { isRoot, run } from '../run.js'
@@ -193,6 +195,7 @@ export class ProcessEngine implements ContainerEngine {
       cgroups: groups,
       memoryBytes: cgroups === undefined ? spec.memoryMb * MIB : undefined,
       fileDescriptors: spec.fileDescriptors,
+      fileSizeMb: spec.fileSizeMb,
       bell: this.bell,
     }
     await this.launch(order)
@@ -280,6 +283,16 @@ export class ProcessEngine implements ContainerEngine {
       found.set(name, { ...(grouped ?? treeUsage(state.target)), diskBytes })
     }
     return found
+  }
+
+  async refusedProcesses(name: string): Promise<number | undefined> {
+    const state = readState(this.folderOf(name))
+    return state?.target === undefined || this.prepared?.cgroups === undefined ? undefined : refusedProcesses(state.target)
+  }
+
+  async memoryVictim(name: string): Promise<MemoryVictim | undefined> {
+    if (this.prepared?.cgroups === undefined) return undefined
+    return findMemoryVictim(await readKernelLog(), (path) => path.endsWith(`/${this.cgroupParent}/${name}`))
   }
 
   async exec(

@@ -22,6 +22,7 @@ export interface SuperviseOrder {
   /** Measured and enforced here where there is no control group. */
   readonly memoryBytes: number | undefined
   readonly fileDescriptors: number
+  readonly fileSizeMb: number | undefined
   /** Touched at the end, so that the engine looks again. */
   readonly bell: string
 }
@@ -29,7 +30,10 @@ export interface SuperviseOrder {
 const MEASURE_MS = 500
 const DRAIN_MS = 1000
 /** Joins its control groups before anything of the app runs. */
-const ENTER = 'for g in $1; do echo $$ > "$g/cgroup.procs" || exit 125; done; ulimit -n "$2"; ulimit -c 0; shift 2; exec "$@"'
+const ENTER =
+  'for g in $1; do echo $$ > "$g/cgroup.procs" || exit 125; done; ulimit -n "$2"; ulimit -f "$3"; ulimit -c 0; shift 3; exec "$@"'
+/** What `ulimit -f` counts in. */
+const BLOCKS_PER_MIB = 2048
 
 /** The life of one process: owns its output, its end, and nothing else; survives the agent. Reads a SuperviseOrder from stdin. */
 export async function runProcessSupervisor(): Promise<void> {
@@ -40,7 +44,11 @@ export async function runProcessSupervisor(): Promise<void> {
   const meter = new OutputMeter(order.rate, (stream, text) => ring.append(stream, text), performance.now())
   const child = spawn(
     '/bin/sh',
-    ['-c', ENTER, 'enter', order.cgroups.join(' '), String(order.fileDescriptors), ...order.command],
+    [
+      ...['-c', ENTER, 'enter', order.cgroups.join(' '), String(order.fileDescriptors)],
+      order.fileSizeMb === undefined ? 'unlimited' : String(order.fileSizeMb * BLOCKS_PER_MIB),
+      ...order.command,
+    ],
     {
       cwd: order.tellsItsChild ? folder : order.cwd,
       env: { ...order.environment },

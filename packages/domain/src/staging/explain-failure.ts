@@ -1,4 +1,5 @@
-import { findCause } from './failure-causes.js'
+import type { FailureCause } from './failure-cause.js'
+import { findCause } from './find-cause.js'
 
 /** How a staging container ended. */
 export interface StagingEnd {
@@ -18,30 +19,6 @@ export interface StagingLimits {
   readonly timeoutMs: number
   readonly processes: number
 }
-
-/** What failed, in kinds that people can act on; finer than CF's error ids. */
-export const FAILURE_CAUSES = [
-  'nothing-detected',
-  'runtime-version',
-  'dependency-not-found',
-  'lock-file',
-  'network-refused',
-  'certificate',
-  'out-of-memory',
-  'out-of-disk',
-  'out-of-time',
-  'out-of-processes',
-  'machine-disk',
-  'script-exit',
-  'release-failed',
-  'start-command-missing',
-  'buildpack-unavailable',
-  'package-gone',
-  'cancelled',
-  'stager-lost',
-  'platform',
-] as const
-export type FailureCause = (typeof FAILURE_CAUSES)[number]
 
 /** CF's error id and sentence, why it came to that, and what to do next. */
 export interface FailureExplanation {

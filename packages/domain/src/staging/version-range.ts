@@ -39,7 +39,7 @@ function parseInterval(text: string): VersionSpan {
 function narrow(part: string, whole: string): VersionSpan {
   const hyphen = /^(\S+)\s+-\s+(\S+)$/.exec(part)
   if (hyphen?.[1] !== undefined && hyphen[2] !== undefined)
-    return { from: at(hyphen[1], true), to: { ...span('', hyphen[2], whole).to!, inclusive: isWhole(hyphen[2]) } }
+    return { ...pick('from', at(hyphen[1], true), undefined), ...pick('to', span('', hyphen[2], whole).to, undefined) }
   const words = part.replace(/(~=|~>|[<>=!^~]+)\s+/g, '$1').split(/[\s,]+/)
   return words
     .filter((word) => word !== '')

@@ -1,4 +1,4 @@
-import type { FailureCause } from './explain-failure.js'
+import type { FailureCause } from './failure-cause.js'
 
 interface Sign {
   readonly cause: FailureCause
