@@ -51,6 +51,11 @@ export const ANSWERS = {
     routerError: 'route_service_unsupported',
     message: 'Support for route services is disabled.',
   },
+  connectionLimit: {
+    status: 503,
+    routerError: 'Connection Limit Reached',
+    message: 'Connection limit reached: each instance has as many requests under way as it may have.',
+  },
   badRequest: { status: 400, routerError: 'bad_request', message: '%detail', close: true },
   headTooLarge: { status: 431, routerError: 'max-request-size-exceeded', close: true },
   requestTimeout: { status: 408, routerError: 'request_timeout', message: 'The request was not sent in time', close: true },

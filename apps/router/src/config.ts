@@ -31,6 +31,10 @@ const RouterEnv = PlatformEnv.extend({
     ),
   /** Processes that carry traffic. */
   BLOOMERY_ROUTER_WORKERS: z.coerce.number().int().min(1).max(64).default(2),
+  /** Most requests under way at one instance from one worker; 0: as many as come. */
+  BLOOMERY_ROUTER_MAX_REQUESTS_PER_INSTANCE: z.coerce.number().int().min(0).default(500),
+  /** Zone of this router: a request's first attempt prefers instances on cells of the same zone. */
+  BLOOMERY_ROUTER_ZONE: z.string().min(1).optional(),
   /** How long health answers 503 while new connections are still served, so that a load balancer in front looks elsewhere. */
   BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS: z.coerce.number().min(0).max(600).default(0),
   /** How long requests under way may take once the listeners are closed. */
@@ -44,6 +48,7 @@ export interface RouterConfig {
   readonly httpPort: number
   readonly httpsPort: number
   readonly workers: number
+  readonly balancing: { readonly maxInFlight: number; readonly zone: string | undefined }
   readonly drainWaitMs: number
   readonly drainTimeoutMs: number
   /** Hosts that the API answers for, lower case. */
@@ -78,6 +83,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
     httpPort: env.BLOOMERY_HTTP_PORT,
     httpsPort: env.BLOOMERY_HTTPS_PORT,
     workers: env.BLOOMERY_ROUTER_WORKERS,
+    balancing: { maxInFlight: env.BLOOMERY_ROUTER_MAX_REQUESTS_PER_INSTANCE, zone: env.BLOOMERY_ROUTER_ZONE },
     drainWaitMs: env.BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS * 1000,
     drainTimeoutMs: env.BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS * 1000,
     platformHosts: [...apiHosts(env), `console.${env.BLOOMERY_SYSTEM_DOMAIN}`].map((host) => host.toLowerCase()),

@@ -3,7 +3,8 @@ import { z } from 'zod'
 /**
  * Scheduler → router, over mutual TLS on the scheduler's internal listener (certificate common name `router:<id>`).
  *
- *   GET  /v1/routes/feed?worker=w0   → 200, application/x-ndjson, never ends: one `snapshot`, then `change`s and a `heartbeat` every 5 s
+ *   GET  /v1/routes/feed?worker=w0   → 200, application/x-ndjson, never ends: one snapshot (any number of `snapshot-part`s, which the
+ *                                      `snapshot` completes), then `change`s and a `heartbeat` every 5 s
  *   POST /v1/routes/ack?worker=w0    RouteAck → 204
  *
  * A router has several worker processes with one certificate; each has a table of its own and acknowledges for itself, as the
@@ -27,11 +28,17 @@ export const RouteEndpoint = z.object({
   /** host:port published by the cell, for every other router. */
   hostAddress: z.string(),
   protocol: z.enum(['http1', 'http2', 'tcp']),
+  /** Zone of the cell; absent: `default`. */
+  zone: z.string().optional(),
+  /** Of its destination, which stand together in the list: the share of requests that it and its siblings get, in percent. */
   weight: z.number().int().optional(),
 })
 export type RouteEndpoint = z.infer<typeof RouteEndpoint>
 
-/** A route with all its endpoints; replaced as a whole. Key: host + path. */
+/**
+ * A route with all its endpoints; replaced as a whole. Key: host + path, of TCP routes the port, and the host where option `sni` is set
+ * (then it is for TLS connections that name that host).
+ */
 export const RouteEntry = z.object({
   routeGuid: z.string(),
   /** Lower case, no port; a leading `*.` label is a wildcard of any depth. */
@@ -50,6 +57,7 @@ export const RouteEntry = z.object({
 export type RouteEntry = z.infer<typeof RouteEntry>
 
 export const RouteFeedMessage = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('snapshot-part'), epoch: z.string(), revision: z.number(), routes: z.array(RouteEntry) }),
   z.object({ type: z.literal('snapshot'), epoch: z.string(), revision: z.number(), routes: z.array(RouteEntry) }),
   z.object({
     type: z.literal('change'),

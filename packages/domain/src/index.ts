@@ -2,13 +2,18 @@ export { normalizePath, RouteIndex, type IndexedRoute } from './routing/route-in
 export { coversPorts, includesPort, parsePortRanges, pickPort, portsOf, type PortRange } from './routing/port-ranges.js'
 export { diffRoutes, type RouteDiff } from './routing/route-diff.js'
 export {
+  areAllFull,
   BALANCING,
   balancingOf,
   chooseEndpoint,
   chooseStickyEndpoint,
   type Balancing,
+  type DestinationSlice,
   type EndpointChoice,
+  type EndpointStates,
 } from './routing/choose-endpoint.js'
+export { destinationSlices } from './routing/destination-slices.js'
+export { chooseByHash, maglevTable, type HashChoice, type MaglevTable } from './routing/hash-routing.js'
 export { isPinned, parseInstancePin, type InstancePin } from './routing/instance-pin.js'
 export { groupBy } from './collections/group-by.js'
 export {

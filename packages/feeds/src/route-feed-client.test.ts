@@ -101,6 +101,16 @@ describe('the route feed', () => {
     expect(client.isCurrent).toBe(true)
   })
 
+  it('puts a snapshot together from its parts', async () => {
+    await eventually(() => connections === 1)
+    say({ type: 'snapshot-part', epoch: '1', revision: 4, routes: ['a', 'b'].map(route) })
+    say({ type: 'snapshot-part', epoch: '1', revision: 4, routes: ['c'].map(route) })
+    snapshot('1', 4, 'd')
+    change('1', 5, ['e'])
+    await eventually(() => seen.length === 2)
+    expect(seen).toEqual(['snapshot 1.4 a,b,c,d', 'change 1.5 +e -'])
+  })
+
   it.each([
     ['a revision is missing', () => change('1', 7, ['b'])],
     ['a heartbeat knows of more', () => say({ type: 'heartbeat', epoch: '1', revision: 6 })],

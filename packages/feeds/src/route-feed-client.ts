@@ -52,6 +52,8 @@ class FeedConnection implements RouteFeedClient {
   readonly #acks: AckSender
   #call: ClientRequest | undefined
   #position: RouteAck | undefined
+  /** Of a snapshot that is not complete yet. */
+  #parts: RouteEntry[] = []
   #silence: NodeJS.Timeout | undefined
   #again: NodeJS.Timeout | undefined
   #failures = 0
@@ -117,9 +119,15 @@ class FeedConnection implements RouteFeedClient {
   #apply(message: RouteFeedMessage): void {
     const { epoch, revision } = message
     const at = { epoch, revision }
+    if (message.type === 'snapshot-part') {
+      this.#parts.push(...message.routes)
+      return
+    }
     if (message.type === 'snapshot') {
-      this.#options.receiver.snapshot(message.routes, at)
-      this.#options.log.info({ epoch, revision, routes: message.routes.length }, 'route feed connected')
+      const routes = [...this.#parts, ...message.routes]
+      this.#parts = []
+      this.#options.receiver.snapshot(routes, at)
+      this.#options.log.info({ epoch, revision, routes: routes.length }, 'route feed connected')
       this.#failures = 0
     } else {
       const expected = (this.#position?.revision ?? NaN) + (message.type === 'change' ? 1 : 0)
@@ -139,6 +147,7 @@ class FeedConnection implements RouteFeedClient {
 
   #connectLater(reason: string): void {
     this.#position = undefined
+    this.#parts = []
     clearTimeout(this.#silence)
     this.#call?.destroy()
     if (this.#closed) return

@@ -1,5 +1,16 @@
 import type { RouteEndpoint, RouteEntry } from '@bloomery/contracts'
-import { balancingOf, chooseEndpoint, chooseStickyEndpoint } from '@bloomery/domain'
+import {
+  areAllFull,
+  balancingOf,
+  chooseByHash,
+  chooseEndpoint,
+  chooseStickyEndpoint,
+  destinationSlices,
+  maglevTable,
+  type DestinationSlice,
+  type EndpointStates,
+  type MaglevTable,
+} from '@bloomery/domain'
 import { presentAnswer } from '../answers.js'
 import type { AttemptError } from '../failures.js'
 import { setInstanceHeaders } from '../middleware/instance-headers.js'
@@ -15,6 +26,12 @@ export interface InstanceForwardingDeps {
   readonly table: Pick<RouteTable, 'nextCursor' | 'health' | 'openRequests'>
   /** Cells of this machine. */
   readonly localCells: ReadonlySet<string>
+  readonly balancing?: {
+    /** Most requests under way at one instance; 0: as many as come. */
+    readonly maxInFlight?: number | undefined
+    /** This router's zone, whose instances it prefers. */
+    readonly zone?: string | undefined
+  }
 }
 
 /** To an instance of the route, by sticky session or the route's balancing; to another one when it fails and that does no harm. */
@@ -50,6 +67,8 @@ export class InstanceForwarding implements Forwarding {
     if (failure) this.#leaveEndpoint()
     const endpoint = failure?.retriable === false || this.#tried.length >= MAX_ATTEMPTS ? undefined : this.#choose()
     if (!endpoint) {
+      if (!failure && areAllFull(this.#states(), this.exchange.candidates))
+        return { do: 'answer', answer: presentAnswer('connectionLimit', { host: this.exchange.hostHeader }) }
       const detail = this.#failure?.message ?? 'no endpoint is left'
       return { do: 'answer', answer: presentAnswer('endpointFailure', { host: this.exchange.hostHeader, detail }) }
     }
@@ -83,16 +102,42 @@ export class InstanceForwarding implements Forwarding {
   }
 
   #choose(): RouteEndpoint | undefined {
-    const { health } = this.deps.table
-    const choice = {
-      endpoints: this.exchange.candidates,
-      balancing: balancingOf(this.route.options['loadbalancing']),
+    const states = this.#states()
+    return chooseStickyEndpoint(this.#wanted, states) ?? this.#chooseByOption(states)
+  }
+
+  #chooseByOption(states: EndpointStates<RouteEndpoint> & { readonly endpoints: readonly RouteEndpoint[] }) {
+    const { route, exchange } = this
+    const { options, endpoints } = route
+    const isWhole = exchange.candidates === endpoints
+    const balancing = balancingOf(options['loadbalancing'])
+    const value = balancing === 'hash' && isWhole ? exchange.headers.get((options['hash_header'] ?? '').toLowerCase()) : undefined
+    if (value !== undefined && value !== '')
+      return chooseByHash({ ...states, table: hashTableOf(endpoints), value, balance: Number(options['hash_balance'] ?? 0) || 0 })
+    const { zone } = this.deps.balancing ?? {}
+    return chooseEndpoint({
+      ...states,
+      // Requests without the header have no place in the ring.
+      balancing: balancing === 'hash' ? 'round-robin' : balancing,
       cursor: this.#cursor,
-      isFailed: (endpoint: RouteEndpoint) => health.isFailed(endpoint),
-      isTried: (endpoint: RouteEndpoint) => this.#tried.includes(endpoint),
-      inFlight: (endpoint: RouteEndpoint) => health.inFlight(endpoint),
+      destinations: isWhole ? slicesOf(endpoints) : undefined,
+      // Only the first attempt is particular about where it goes.
+      ...(zone === undefined || this.#tried.length > 0
+        ? {}
+        : { isPreferred: (endpoint: RouteEndpoint) => (endpoint.zone ?? 'default') === zone }),
+    })
+  }
+
+  #states(): EndpointStates<RouteEndpoint> & { readonly endpoints: readonly RouteEndpoint[] } {
+    const { health } = this.deps.table
+    const limit = this.deps.balancing?.maxInFlight
+    return {
+      endpoints: this.exchange.candidates,
+      isFailed: (endpoint) => health.isFailed(endpoint),
+      isTried: (endpoint) => this.#tried.includes(endpoint),
+      inFlight: (endpoint) => health.inFlight(endpoint),
+      ...(limit === undefined ? {} : { limit }),
     }
-    return chooseStickyEndpoint(this.#wanted, choice) ?? chooseEndpoint(choice)
   }
 
   #enter(endpoint: RouteEndpoint): Target {
@@ -122,6 +167,28 @@ export class InstanceForwarding implements Forwarding {
 
 /** Connections of one instance; never shared with another one at the same address. */
 export const poolKeyOf = (endpoint: Pick<RouteEndpoint, 'instanceGuid'>): string => `instance ${endpoint.instanceGuid}`
+
+/** Made of a route's list of endpoints, and as long-lived as that. */
+const slices = new WeakMap<readonly RouteEndpoint[], { readonly of: readonly DestinationSlice[] | undefined }>()
+const rings = new WeakMap<readonly RouteEndpoint[], MaglevTable>()
+
+function slicesOf(endpoints: readonly RouteEndpoint[]): readonly DestinationSlice[] | undefined {
+  // By far the most lists have no weights, and need no entry to say so.
+  if (endpoints[0]?.weight === undefined) return undefined
+  const known = slices.get(endpoints)
+  if (known) return known.of
+  const found = { of: destinationSlices(endpoints) }
+  slices.set(endpoints, found)
+  return found.of
+}
+
+function hashTableOf(endpoints: readonly RouteEndpoint[]): MaglevTable {
+  const known = rings.get(endpoints)
+  if (known) return known
+  const ring = maglevTable(endpoints.map(({ instanceGuid }) => instanceGuid))
+  rings.set(endpoints, ring)
+  return ring
+}
 
 /** Endpoints are replaced as a whole when the feed changes them, so what is derived from one lives as long as it does. */
 const targets = new WeakMap<RouteEndpoint, Target>()

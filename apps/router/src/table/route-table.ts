@@ -1,6 +1,7 @@
 import type { RouteAck, RouteEndpoint, RouteEntry } from '@bloomery/contracts'
 import { diffRoutes, RouteIndex } from '@bloomery/domain'
 import type { RouteFeedReceiver } from '@bloomery/feeds'
+import { CompactRoutes } from './compact-routes.js'
 import { EndpointHealth } from './endpoint-health.js'
 import { OpenRequests } from './open-requests.js'
 
@@ -19,11 +20,15 @@ export class RouteTable implements RouteFeedReceiver {
   readonly health = new EndpointHealth()
   readonly openRequests = new OpenRequests()
   readonly #index = new RouteIndex<RouteEntry>()
+  /** TCP routes, by guid. */
+  readonly #tcp = new Map<string, RouteEntry>()
+  readonly #compact = new CompactRoutes()
   readonly #cursors = new Map<string, number>()
-  readonly #listeners: { changed: (() => void)[]; withdrawn: ((endpoint: RouteEndpoint) => void)[] } = {
-    changed: [],
-    withdrawn: [],
-  }
+  readonly #listeners: {
+    changed: (() => void)[]
+    tcpChanged: (() => void)[]
+    withdrawn: ((endpoint: RouteEndpoint) => void)[]
+  } = { changed: [], tcpChanged: [], withdrawn: [] }
   #at: RouteAck | undefined
 
   get size(): number {
@@ -39,6 +44,15 @@ export class RouteTable implements RouteFeedReceiver {
     return this.#index.find(host, target)
   }
 
+  /** Like `find`, and where no endpoint serves the address, the route that would. */
+  findKnown(host: string, target: string): RouteEntry | undefined {
+    return this.#index.findKnown(host, target)
+  }
+
+  tcpRoutes(): readonly RouteEntry[] {
+    return [...this.#tcp.values()]
+  }
+
   /** Where the next round-robin walk of this route begins. Routers begin at random, so that they do not march in step. */
   nextCursor(route: RouteEntry): number {
     const cursor = this.#cursors.get(route.routeGuid) ?? Math.floor(Math.random() * Math.max(route.endpoints.length, 1))
@@ -47,26 +61,42 @@ export class RouteTable implements RouteFeedReceiver {
   }
 
   snapshot(routes: readonly RouteEntry[], at: RouteAck): void {
-    const { upsert, remove } = diffRoutes(this.#index.all(), routes.filter(isHttp))
+    const { upsert, remove } = diffRoutes(this.#all(), routes)
     this.change(upsert, remove, at)
   }
 
   change(upsert: readonly RouteEntry[], removeGuids: readonly string[], at: RouteAck): void {
     const before = new Map<string, RouteEndpoint>()
-    const note = (route: RouteEntry | undefined): void => route?.endpoints.forEach((each) => before.set(each.instanceGuid, each))
-    for (const route of upsert) {
-      note(this.#index.get(route.routeGuid))
+    const fresh = new Map<string, RouteEndpoint>()
+    let tcpChanged = false
+    const note = (route: RouteEntry | undefined): void => {
+      for (const each of route?.endpoints ?? []) before.set(each.instanceGuid, each)
+    }
+    for (const each of upsert) {
+      const old = this.#index.get(each.routeGuid) ?? this.#tcp.get(each.routeGuid)
+      note(old)
+      const siblings = old?.endpoints
+      const route = this.#compact.compact(
+        each,
+        (guid) => fresh.get(guid) ?? siblings?.find(({ instanceGuid }) => instanceGuid === guid),
+      )
       if (isHttp(route)) this.#index.set(route)
-      else this.#index.delete(route.routeGuid)
-      for (const each of route.endpoints) before.delete(each.instanceGuid)
+      else {
+        this.#tcp.set(route.routeGuid, route)
+        tcpChanged = true
+      }
+      for (const endpoint of route.endpoints) fresh.set(endpoint.instanceGuid, endpoint)
     }
     for (const guid of removeGuids) {
-      note(this.#index.delete(guid))
+      note(this.#index.delete(guid) ?? this.#tcp.get(guid))
+      if (this.#tcp.delete(guid)) tcpChanged = true
       this.#cursors.delete(guid)
     }
+    for (const guid of fresh.keys()) before.delete(guid)
     this.#at = at
     this.#announceWithdrawn(before)
     for (const listener of this.#listeners.changed) listener()
+    if (tcpChanged) for (const listener of this.#listeners.tcpChanged) listener()
   }
 
   /** Takes up a table from disk. */
@@ -75,11 +105,16 @@ export class RouteTable implements RouteFeedReceiver {
   }
 
   contents(): TableContents | undefined {
-    return this.#at && { ...this.#at, routes: [...this.#index.all()] }
+    return this.#at && { ...this.#at, routes: this.#all() }
   }
 
   onChanged(listener: () => void): void {
     this.#listeners.changed.push(listener)
+  }
+
+  /** Called when a TCP route has come, gone or changed. */
+  onTcpChanged(listener: () => void): void {
+    this.#listeners.tcpChanged.push(listener)
   }
 
   /** Called for endpoints that no route names any more. */
@@ -87,9 +122,13 @@ export class RouteTable implements RouteFeedReceiver {
     this.#listeners.withdrawn.push(listener)
   }
 
+  #all(): RouteEntry[] {
+    return [...this.#index.all(), ...this.#tcp.values()]
+  }
+
   #announceWithdrawn(before: Map<string, RouteEndpoint>): void {
     if (before.size === 0) return
-    for (const route of this.#index.all()) for (const endpoint of route.endpoints) before.delete(endpoint.instanceGuid)
+    for (const route of this.#all()) for (const endpoint of route.endpoints) before.delete(endpoint.instanceGuid)
     for (const endpoint of before.values()) {
       this.health.clear(endpoint)
       this.openRequests.withdraw(endpoint.instanceGuid)

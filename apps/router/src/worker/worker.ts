@@ -75,6 +75,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       hosts: new Set(config.platformHosts),
       upstreams: config.apiUpstreams.map((url) => ({ key: `api ${url}`, ...parseAddress(new URL(url).host) })),
       localCells: new Set(config.localCells),
+      balancing: config.balancing,
       isHealthy: () => !plane.isDraining,
     }),
   })

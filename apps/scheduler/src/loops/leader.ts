@@ -12,7 +12,7 @@ import type { RouterAcks } from '../routes/router-acks.js'
 import { findReleased, recordWithdrawals, releaseAddresses } from '../routes/withdrawals.js'
 import { pruneState } from '../state/prune.js'
 import { listInstances, readFingerprint, readSnapshot } from '../state/read-state.js'
-import type { InstanceRow } from '../state/rows.js'
+import type { CellRow, InstanceRow } from '../state/rows.js'
 import { InstanceWrites } from '../state/write-instances.js'
 import { converge } from './converge.js'
 import { Effects } from './effects.js'
@@ -121,7 +121,7 @@ export class Leader {
     let snapshot = await readSnapshot(pool)
     clock.sync(snapshot.databaseNow)
     for (const { id, epoch } of snapshot.cells) sessions.resume(id, epoch)
-    await this.#publish(snapshot.actual)
+    await this.#publish(snapshot.actual, snapshot.cells)
     const deployed = await advanceDeployments({ pool, clock, lease: this.lease, effects }, snapshot)
     if (deployed) snapshot = await readSnapshot(pool)
     const now = clock.now()
@@ -140,17 +140,21 @@ export class Leader {
     )
     this.#noteHold(snapshot.cells.length > 0 ? hold : undefined)
     if (changed) {
-      await this.#publish(await listInstances(pool, sql`true`))
+      await this.#publish(await listInstances(pool, sql`true`), snapshot.cells)
       await this.#advanceStops()
       sessions.wakeAll()
     }
     this.deps.sendEffects(effects)
   }
 
-  async #publish(actual: readonly InstanceRow[]): Promise<void> {
+  async #publish(actual: readonly InstanceRow[], cells: readonly CellRow[]): Promise<void> {
     const { pool, feed, clock, sessions } = this.deps
     const epoch = String(this.lease.token)
-    const pending = feed.prepare(epoch, buildRouteEntries(await listRoutes(pool), actual))
+    const zones = new Map(cells.map(({ id, zone }) => [id, zone]))
+    const pending = feed.prepare(
+      epoch,
+      buildRouteEntries(await listRoutes(pool), actual, (cellId) => zones.get(cellId)),
+    )
     if (!pending) return
     await guarded(pool, this.lease, (on) =>
       recordWithdrawals(on, pending.withdrawn, { epoch: this.lease.token, revision: pending.revision, now: clock.now() }),

@@ -3,8 +3,15 @@ import type { RouteEndpoint, RouteEntry } from '@bloomery/contracts'
 import type { InstanceRow } from '../state/rows.js'
 import type { DestinationRow, RouteRow } from './read-routes.js'
 
+/** Of cells that name none; not worth its bytes in every endpoint. */
+const DEFAULT_ZONE = 'default'
+
 /** What routers are told: each route with the instances that serve it now, evacuating and suspect copies included. */
-export function buildRouteEntries(routes: readonly RouteRow[], instances: readonly InstanceRow[]): RouteEntry[] {
+export function buildRouteEntries(
+  routes: readonly RouteRow[],
+  instances: readonly InstanceRow[],
+  zoneOf: (cellId: string) => string | undefined = () => undefined,
+): RouteEntry[] {
   const serving = groupBy(
     instances.filter((row) => isRoutable(row) && row.endpoint !== null),
     ({ appGuid, processType }) => `${appGuid}/${processType}`,
@@ -21,7 +28,7 @@ export function buildRouteEntries(routes: readonly RouteRow[], instances: readon
     ...(route.routeServiceUrl !== null && route.routeServiceTrusted ? { routeServiceTrusted: true } : {}),
     endpoints: route.destinations.flatMap((destination) =>
       (serving.get(`${destination.appGuid}/${destination.processType}`) ?? []).flatMap((row) =>
-        endpointOf(route, destination, row),
+        endpointOf(route, destination, row, row.cellId === null ? undefined : zoneOf(row.cellId)),
       ),
     ),
   }))
@@ -41,7 +48,7 @@ const textOptions = (options: Readonly<Record<string, unknown>>): Record<string,
     ),
   )
 
-function endpointOf(route: RouteRow, destination: DestinationRow, row: InstanceRow): RouteEndpoint[] {
+function endpointOf(route: RouteRow, destination: DestinationRow, row: InstanceRow, zone: string | undefined): RouteEndpoint[] {
   const { endpoint, instanceGuid, cellId } = row
   if (!endpoint || instanceGuid === null || cellId === null) return []
   const port =
@@ -61,6 +68,7 @@ function endpointOf(route: RouteRow, destination: DestinationRow, row: InstanceR
       localAddress: `${endpoint.address}:${port.internal}`,
       hostAddress: `${endpoint.hostAddress}:${port.external}`,
       protocol: protocolOf(route, destination),
+      ...(zone === undefined || zone === DEFAULT_ZONE ? {} : { zone }),
       ...(destination.weight === null ? {} : { weight: destination.weight }),
     },
   ]

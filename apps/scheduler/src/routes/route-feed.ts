@@ -16,6 +16,9 @@ export interface PendingPublication {
   readonly withdrawn: readonly PublishedAddress[]
 }
 
+/** Routes of one line of a snapshot. */
+const PART_ROUTES = 500
+
 export interface FeedSubscriber {
   /** One message, as a line. */
   send(line: string): void
@@ -73,13 +76,14 @@ export class RouteFeed {
       upsert: [...diff.upsert],
       remove: diff.remove.map((routeGuid) => ({ routeGuid })),
     }
-    this.#broadcast(fresh ? this.#snapshot(epoch) : change)
+    if (fresh) for (const subscriber of this.#subscribers) this.#sendSnapshot(epoch, subscriber)
+    else this.#broadcast(change)
   }
 
   /** undefined while nothing has been published yet. Returns a function that ends the subscription. */
   subscribe(subscriber: FeedSubscriber): (() => void) | undefined {
     if (this.#epoch === undefined) return undefined
-    subscriber.send(asLine(this.#snapshot(this.#epoch)))
+    this.#sendSnapshot(this.#epoch, subscriber)
     this.#subscribers.add(subscriber)
     return () => this.#subscribers.delete(subscriber)
   }
@@ -103,8 +107,18 @@ export class RouteFeed {
     return this.#instanceGuids
   }
 
-  #snapshot(epoch: string): RouteFeedMessage {
-    return { type: 'snapshot', epoch, revision: this.#revision, routes: [...this.#routes.values()] }
+  /** In parts, so that neither side has to hold or read a large table in one piece. */
+  #sendSnapshot(epoch: string, subscriber: FeedSubscriber): void {
+    const { revision } = this
+    let part: RouteEntry[] = []
+    for (const route of this.#routes.values()) {
+      if (part.length === PART_ROUTES) {
+        subscriber.send(asLine({ type: 'snapshot-part', epoch, revision, routes: part }))
+        part = []
+      }
+      part.push(route)
+    }
+    subscriber.send(asLine({ type: 'snapshot', epoch, revision, routes: part }))
   }
 
   #broadcast(message: RouteFeedMessage): void {

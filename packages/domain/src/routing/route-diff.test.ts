@@ -21,6 +21,19 @@ describe('diffRoutes', () => {
         expect(diffRoutes(wanted, wanted)).toEqual({ upsert: [], remove: [] })
       }),
     ))
+
+  it.each<[object, object, boolean]>([
+    [{ options: {} }, { options: {} }, true],
+    [{ options: { a: '1' } }, { options: {} }, false],
+    [{ options: {} }, { options: { a: '1' } }, false],
+    [{ list: [{ port: 1 }] }, { list: [{ port: 1 }] }, true],
+    [{ list: [{ port: 1 }] }, { list: [{ port: 2 }] }, false],
+    [{ list: [] }, { list: [{}] }, false],
+    [{ weight: undefined }, {}, true],
+    [{ weight: 1 }, {}, false],
+  ])('%j and %j are equal: %s', (one, other, equal) =>
+    expect(diffRoutes<{ routeGuid: string }>([{ ...one, routeGuid: 'r' }], [{ ...other, routeGuid: 'r' }]).upsert).toHaveLength(equal ? 0 : 1),
+  )
 })
 
 const byGuid = (one: { routeGuid: string }, other: { routeGuid: string }): number => one.routeGuid.localeCompare(other.routeGuid)

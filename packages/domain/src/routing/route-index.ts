@@ -15,7 +15,8 @@ export interface IndexedRoute {
  */
 export class RouteIndex<R extends IndexedRoute> {
   readonly #byGuid = new Map<string, R>()
-  readonly #byHost = new Map<string, Map<string, R>>()
+  /** Most hosts have one route, without a path: it stands for itself, since a map of its own would be larger than the route. */
+  readonly #byHost = new Map<string, R | Map<string, R>>()
 
   get size(): number {
     return this.#byGuid.size
@@ -34,9 +35,11 @@ export class RouteIndex<R extends IndexedRoute> {
     this.delete(route.routeGuid)
     this.#byGuid.set(route.routeGuid, route)
     const host = route.host.toLowerCase()
-    const paths = this.#byHost.get(host) ?? new Map<string, R>()
-    this.#byHost.set(host, paths)
-    paths.set(normalizePath(route.path), route)
+    const path = normalizePath(route.path)
+    const present = this.#byHost.get(host)
+    if (present === undefined && path === '') this.#byHost.set(host, route)
+    else if (present instanceof Map) present.set(path, route)
+    else this.#byHost.set(host, new Map([...(present ? ([['', present]] satisfies [string, R][]) : []), [path, route]]))
   }
 
   delete(routeGuid: string): R | undefined {
@@ -44,26 +47,47 @@ export class RouteIndex<R extends IndexedRoute> {
     if (!route) return undefined
     this.#byGuid.delete(routeGuid)
     const host = route.host.toLowerCase()
-    const path = normalizePath(route.path)
-    const paths = this.#byHost.get(host)
+    const present = this.#byHost.get(host)
     // The place may belong to a route that was made anew under another guid.
-    if (paths?.get(path)?.routeGuid !== routeGuid) return route
-    paths.delete(path)
-    if (paths.size === 0) this.#byHost.delete(host)
+    if (present instanceof Map) {
+      const path = normalizePath(route.path)
+      if (present.get(path)?.routeGuid !== routeGuid) return route
+      present.delete(path)
+      if (present.size === 0) this.#byHost.delete(host)
+    } else if (present?.routeGuid === routeGuid) this.#byHost.delete(host)
     return route
   }
 
   /** The route that serves this host and request target; the host without a port, the target as received. */
   find(host: string, target: string): R | undefined {
-    const path = normalizePath(target)
-    for (const candidate of hostCandidates(host.toLowerCase())) {
-      const paths = this.#byHost.get(candidate)
-      const route = paths && longestMatch(paths, path)
-      if (route) return route
+    return this.#match(host, target, isServed)
+  }
+
+  /** Like `find`, but also a route that no endpoint serves, when none that fits has one. */
+  findKnown(host: string, target: string): R | undefined {
+    return this.find(host, target) ?? this.#match(host, target, isAny)
+  }
+
+  #match(givenHost: string, target: string, accepts: (route: IndexedRoute) => boolean): R | undefined {
+    const host = givenHost.toLowerCase()
+    let path: string | undefined
+    // `a.b.c` → `a.b.c`, `*.b.c`, `*.c`.
+    for (let candidate = host, dot = -1; ;) {
+      const present = this.#byHost.get(candidate)
+      if (present instanceof Map) {
+        path ??= normalizePath(target)
+        const route = longestMatch(present, path, accepts)
+        if (route) return route
+      } else if (present !== undefined && accepts(present)) return present
+      dot = host.indexOf('.', dot + 1)
+      if (dot === -1) return undefined
+      candidate = `*${host.slice(dot)}`
     }
-    return undefined
   }
 }
+
+const isServed = ({ endpoints }: IndexedRoute): boolean => endpoints.length > 0
+const isAny = (): boolean => true
 
 /** The target's path in the form of the index: without query, one trailing slash dropped, lower case, percent-encoding as it is. */
 export function normalizePath(target: string): string {
@@ -72,16 +96,14 @@ export function normalizePath(target: string): string {
   return (path.endsWith('/') ? path.slice(0, -1) : path).toLowerCase()
 }
 
-/** `a.b.c` → `a.b.c`, `*.b.c`, `*.c`. */
-function* hostCandidates(host: string): Generator<string> {
-  yield host
-  for (let dot = host.indexOf('.'); dot !== -1; dot = host.indexOf('.', dot + 1)) yield `*${host.slice(dot)}`
-}
-
-function longestMatch<R extends IndexedRoute>(paths: ReadonlyMap<string, R>, path: string): R | undefined {
+function longestMatch<R extends IndexedRoute>(
+  paths: ReadonlyMap<string, R>,
+  path: string,
+  accepts: (route: IndexedRoute) => boolean,
+): R | undefined {
   for (let end = path.length; ; end = path.lastIndexOf('/', end - 1)) {
     const route = paths.get(path.slice(0, Math.max(end, 0)))
-    if (route && route.endpoints.length > 0) return route
+    if (route && accepts(route)) return route
     if (end <= 0) return undefined
   }
 }
