@@ -5,7 +5,7 @@ import { createLogger } from '@bloomery/telemetry'
 import { EXIT_MISCONFIGURED } from './role-process.js'
 import { nodeEnvironment } from './roles.js'
 
-// The control process of a single machine: four roles that do little themselves (heavy work happens in containers and worker
+// The control process of a single machine: roles that do little themselves (heavy work happens in containers and worker
 // threads) share one heap. Each gets an environment of its own, as if it ran alone.
 
 type Role = { close(): Promise<void> }
@@ -16,6 +16,7 @@ const ROLES = [
   { name: 'logs', start: 'startLogs' },
   { name: 'scheduler', start: 'startScheduler' },
   { name: 'stager', start: 'startStager' },
+  ...(process.env['BLOOMERY_BROKER'] === 'off' ? [] : [{ name: 'broker', start: 'startBroker' }]),
 ] as const
 // Starting again does not help; a person must act.
 const HOPELESS = new Set(['ConfigError', 'MigrationError', 'KeyringError'])

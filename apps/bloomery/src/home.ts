@@ -34,6 +34,7 @@ export function prepareHome(settings: Settings): Home {
   const installationId = readOrMake(paths.installationId, () => randomUUID())
   if (settings.BLOOMERY_ADMIN_PASSWORD !== undefined) writePrivate(paths.adminPassword, settings.BLOOMERY_ADMIN_PASSWORD)
   const adminPassword = readOrMake(paths.adminPassword, () => randomBytes(18).toString('base64url'))
+  readOrMake(paths.brokerPassword, () => randomBytes(24).toString('base64url'))
   return { installationId, fresh, adminPassword }
 }
 

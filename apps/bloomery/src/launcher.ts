@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startPostgres, startRedis, type EmbeddedServer } from '@bloomery/embedded'
 import { runProgram } from './child-program.js'
@@ -37,6 +37,7 @@ export class Launcher {
   #roles: RoleProcess[] = []
   #roleEnvironment: Readonly<Record<string, string>> = {}
   #databaseUrl = ''
+  #brokerPort = 0
   #redisUrl = ''
   #tookOver = false
   #sampleFailure: string | undefined
@@ -99,7 +100,9 @@ export class Launcher {
     }
     const roles: Step = { title: 'Roles', run: (say) => this.#startRoles(home, say) }
     const sample: Step = { title: 'Sample app', run: (say) => this.#trySample(say) }
-    return [[database, redis, engine], [roles], ...(this.#wantsSample() ? [[sample]] : [])]
+    const services: Step = { title: 'Service broker', run: (say) => this.#registerBroker(say) }
+    const last = [...(this.#settings.BLOOMERY_BROKER === 'on' ? [services] : []), ...(this.#wantsSample() ? [sample] : [])]
+    return [[database, redis, engine], [roles], ...(last.length > 0 ? [last] : [])]
   }
 
   /** Ports and engine, before anything is drawn or started: it may refuse, and it may ask. */
@@ -149,11 +152,13 @@ export class Launcher {
   async #startRoles(home: Home, say: (line: string) => void): Promise<void> {
     const { paths, BLOOMERY_BIND: bind } = this.#settings
     const inUse = ['control', 'cell', 'router'].some((name) => runsFromBefore(paths.run, name))
+    const ports = await internalPorts(join(paths.run, 'ports.json'), inUse)
+    this.#brokerPort = ports.broker
     const programs = rolePrograms({
       settings: this.#settings,
       installationId: home.installationId,
       engine: this.#engine.kind,
-      ports: await internalPorts(join(paths.run, 'ports.json'), inUse),
+      ports,
       tcpPorts: this.#settings.BLOOMERY_TCP_PORTS ?? (await tcpRoutePorts(join(paths.home, 'tcp-ports.json'), bind)),
       databaseUrl: this.#databaseUrl,
       redisUrl: this.#redisUrl,
@@ -236,8 +241,8 @@ export class Launcher {
     await this.#supervisor.stop(['router', 'cell', 'control'])
     if (this.#roles.length > 0) say('Stopping apps')
     const apps = this.#roles.length > 0 ? this.#stopApps() : Promise.resolve()
-    // Whatever becomes of the apps, nothing else stays.
-    await apps.finally(() => this.#supervisor.stop(['redis', 'postgres', 'dockerd']))
+    // Apps may still want their databases while they end. Whatever becomes of either, nothing else stays.
+    await apps.finally(() => this.#stopServices(say)).finally(() => this.#supervisor.stop(['redis', 'postgres', 'dockerd']))
   }
 
   /** After a crash apps may run on in the engine of that start; this one would neither see nor stop them. */
@@ -251,6 +256,47 @@ export class Launcher {
       await this.#stopApps(before)
     }
     writeFileSync(mark, `${this.#engine.kind}\n`)
+  }
+
+  /** A platform that runs is worth more than its service offerings: what went wrong is in the launcher's log. */
+  async #registerBroker(say: (line: string) => void): Promise<void> {
+    const { paths, BLOOMERY_BIND, BLOOMERY_HTTP_PORT, inherited } = this.#settings
+    try {
+      await runProgram({
+        program: repositoryPath('apps/bloomery/dist/register-broker.entry.js'),
+        env: {
+          ...inherited,
+          BLOOMERY_API: `http://${reachable(BLOOMERY_BIND)}:${BLOOMERY_HTTP_PORT}`,
+          BLOOMERY_ADMIN_PASSWORD: this.#home?.adminPassword,
+          BLOOMERY_HOME: paths.home,
+          BLOOMERY_BROKER_URL: `http://127.0.0.1:${this.#brokerPort}`,
+          BLOOMERY_BROKER_PASSWORD_FILE: paths.brokerPassword,
+        },
+        onLine: say,
+        timeoutMs: 2 * 60_000,
+        what: 'Registering the service broker',
+        signal: this.#stopping.signal,
+      })
+    } catch (error) {
+      this.#stopping.signal.throwIfAborted()
+      this.#supervisor.log.write('the service broker could not be registered; the next start tries again', {
+        reason: explain(error),
+      })
+      say("could not be registered; the launcher's log says why")
+    }
+  }
+
+  async #stopServices(say: (line: string) => void): Promise<void> {
+    const { paths } = this.#settings
+    const folder = join(paths.run, 'services')
+    if (!existsSync(folder) || readdirSync(folder).length === 0) return
+    say('Stopping database servers')
+    await runProgram({
+      program: repositoryPath('apps/broker/dist/stop-servers.entry.js'),
+      env: { ...this.#settings.inherited, ...this.#roleEnvironment, BLOOMERY_HOME: paths.home },
+      timeoutMs: 60_000,
+      what: 'Stopping the database servers',
+    })
   }
 
   async #stopApps(engine: string = this.#engine.kind): Promise<void> {

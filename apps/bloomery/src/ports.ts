@@ -7,7 +7,13 @@ import { LaunchError } from './launch-error.js'
 const LOOPBACK = '127.0.0.1'
 
 /** Listeners between roles, on loopback. Chosen once, so that roles which outlive the launcher are found again. */
-const InternalPorts = z.object({ api: z.number(), apiInternal: z.number(), scheduler: z.number(), logs: z.number() })
+const InternalPorts = z.object({
+  api: z.number(),
+  apiInternal: z.number(),
+  scheduler: z.number(),
+  logs: z.number(),
+  broker: z.number(),
+})
 export type InternalPorts = z.output<typeof InternalPorts>
 
 /**
@@ -15,12 +21,13 @@ export type InternalPorts = z.output<typeof InternalPorts>
  * otherwise one that another program has taken meanwhile is chosen anew.
  */
 export async function internalPorts(path: string, inUse: boolean): Promise<InternalPorts> {
-  const known = existsSync(path) ? InternalPorts.safeParse(JSON.parse(readFileSync(path, 'utf8'))).data : undefined
-  if (known && inUse) return known
+  // A version before this one knew fewer of them.
+  const known = existsSync(path) ? InternalPorts.partial().safeParse(JSON.parse(readFileSync(path, 'utf8'))).data : undefined
   const ports = {} as Record<keyof InternalPorts, number>
   for (const name of Object.keys(InternalPorts.shape) as (keyof InternalPorts)[]) {
     const wish = known?.[name]
-    ports[name] = wish !== undefined && (await isFree(LOOPBACK, wish)) ? wish : await freePort(Object.values(ports))
+    const others = [...Object.values(known ?? {}), ...Object.values(ports)].filter((port) => port !== undefined)
+    ports[name] = wish !== undefined && (inUse || (await isFree(LOOPBACK, wish))) ? wish : await freePort(others)
   }
   writeFileSync(`${path}.new`, JSON.stringify(ports))
   renameSync(`${path}.new`, path)

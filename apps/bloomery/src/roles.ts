@@ -64,6 +64,7 @@ export function rolePrograms(context: RoleContext): { control: RoleProgram; cell
     'BLOBSTORE_URL',
     'BLOOMERY_ADMIN_PASSWORD',
     'BLOOMERY_KEYRING_FILE',
+    'BLOOMERY_BROKER_PASSWORD',
   ])
   return {
     control: {
@@ -85,6 +86,9 @@ export function rolePrograms(context: RoleContext): { control: RoleProgram; cell
         BLOOMERY_LOGS_LISTEN: loopback(ports.logs),
         BLOOMERY_BOOTSTRAP_TOKENS_DIR: join(paths.run, 'tokens'),
         BLOOMERY_JOIN_URL: joinUrl,
+        BLOOMERY_BROKER: settings.BLOOMERY_BROKER,
+        BLOOMERY_BROKER_LISTEN: loopback(ports.broker),
+        BLOOMERY_BROKER_PASSWORD_FILE: paths.brokerPassword,
       },
     },
     cell: {

@@ -12,6 +12,8 @@ const LauncherEnv = PlatformEnv.extend({
   BLOOMERY_INSTALL: z.enum(['yes', 'no', 'ask']).default('ask'),
   /** Whether the first start pushes examples/hello-node. */
   BLOOMERY_SAMPLE: z.enum(['yes', 'no']).default('yes'),
+  /** Whether the bundled service broker runs and is registered. */
+  BLOOMERY_BROKER: z.enum(['on', 'off']).default('on'),
   /** Password of `admin`; without it one is made at the first start and kept in $BLOOMERY_HOME/admin-password. */
   BLOOMERY_ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
   /** `npm start` builds it where it is missing. */

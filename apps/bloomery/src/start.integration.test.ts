@@ -53,7 +53,7 @@ describe('ports', () => {
   it('between roles are chosen once, and again when another program has taken one', async () => {
     const path = join(folder, 'ports.json')
     const first = await internalPorts(path, false)
-    expect(new Set(Object.values(first)).size).toBe(4)
+    expect(new Set(Object.values(first)).size).toBe(5)
     expect(await internalPorts(path, false)).toEqual(first)
     const squatter = createServer()
     await new Promise<void>((resolve) => squatter.listen(first.api, '127.0.0.1', resolve))

@@ -18,6 +18,7 @@ const ROLES = {
   cell: ['apps/cell/src/config.ts', 'CellEnv'],
   router: ['apps/router/src/config.ts', 'RouterEnv'],
   logs: ['apps/logs/src/config.ts', 'LogsEnv'],
+  broker: ['apps/broker/src/config.ts', 'BrokerEnv'],
 }
 // Read by libraries, before any schema.
 const EVERYWHERE = [
@@ -25,7 +26,7 @@ const EVERYWHERE = [
 ]
 /** Between programs of the launcher, or of tests: nobody else sets them. */
 const PRIVATE =
-  /^BLOOMERY_(API|SAMPLE_FOLDER|APP_GRACE_SECONDS|COMPOSE_FOLDER|TEST(_\w+)?|DIAL_TIMEOUT|RESPONSE_TIMEOUT|INSTALLATION)$/
+  /^BLOOMERY_(API|SAMPLE_FOLDER|APP_GRACE_SECONDS|COMPOSE_FOLDER|TEST(_\w+)?|DIAL_TIMEOUT|RESPONSE_TIMEOUT|INSTALLATION|BROKER_URL)$/
 
 const declarations = new Map()
 const roleFiles = Object.values(ROLES).map(([path]) => path)

@@ -6,6 +6,8 @@ export const homePaths = (home: string) => ({
   installationId: join(home, 'installation-id'),
   adminPassword: join(home, 'admin-password'),
   keyring: join(home, 'keyring.json'),
+  /** Password by which the platform knows itself to the bundled service broker. */
+  brokerPassword: join(home, 'broker-password'),
   postgres: join(home, 'postgres'),
   redis: join(home, 'redis'),
   blobs: join(home, 'blobs'),
