@@ -3,6 +3,7 @@ import type { Database, Transaction } from '@bloomery/database'
 import { z } from 'zod'
 import type { Context } from '../http/context.js'
 import type { AppInSpace } from '../resources/apps/find-app.js'
+import { isMade } from '../service-bindings/bound-instance.js'
 import { routeUrl } from '../resources/routes/presenter.js'
 
 export const StringMap = z.record(z.string(), z.string())
@@ -33,15 +34,15 @@ export async function readEnvironmentGroup(
 export async function readBoundServices(on: Storage, { keyring }: Keys, appGuid: string): Promise<BoundService[]> {
   const bindings = await on.credentialBinding.findMany({
     where: { appGuid, type: 'app' },
-    include: { serviceInstance: true },
+    include: { serviceInstance: { include: { plan: { include: { offering: true } } } } },
     orderBy: [{ createdAt: 'asc' }, { guid: 'asc' }],
   })
   return bindings
-    .filter((binding) => isSucceeded(binding.lastOperation))
+    .filter((binding) => isMade(binding.lastOperation))
     .map(({ serviceInstance: instance, ...binding }) => ({
-      label: instance.type === 'managed' ? instance.name : 'user-provided',
-      plan: null,
-      tags: instance.tags,
+      label: instance.plan?.offering.name ?? 'user-provided',
+      plan: instance.plan?.name ?? null,
+      tags: [...(instance.plan?.offering.tags ?? []), ...instance.tags],
       instanceGuid: instance.guid,
       instanceName: instance.name,
       bindingGuid: binding.guid,
@@ -56,11 +57,6 @@ export async function readBoundServices(on: Storage, { keyring }: Keys, appGuid:
       volumeMounts: binding.volumeMounts as unknown[],
       createdAt: binding.createdAt,
     }))
-}
-
-function isSucceeded(operation: unknown): boolean {
-  if (typeof operation !== 'object' || operation === null || !('state' in operation)) return true
-  return operation.state === 'succeeded'
 }
 
 export async function identifyApp(on: Storage, { settings }: Pick<Context, 'settings'>, app: AppInSpace): Promise<AppIdentity> {

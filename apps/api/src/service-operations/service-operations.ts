@@ -259,6 +259,15 @@ export class ServiceOperations {
     const next = afterAnswer(step.request.operation, outcome, operation.sentBefore)
     if (outcome.kind === 'failed' && next !== 'poll') return this.#failAsked(work, step, outcome, next === 'fail and mitigate')
     if (outcome.kind === 'done') return this.#inspected(work, step, outcome.answer)
+    if (outcome.kind === 'in progress' && step.request.operation === 'bind' && !step.fetch) {
+      // Its credentials could never be read.
+      const description = 'The service broker responded asynchronously but does not support fetching binding data.'
+      return this.#fail(
+        work,
+        { error: new CfError('ServiceBrokerBadResponse', description), description, instanceUsable: true },
+        step,
+      )
+    }
     const answer: BrokerAnswer = outcome.kind === 'in progress' ? outcome.answer : {}
     await this.#startPolling(work, step, answer, outcome.kind === 'in progress' ? outcome.retryAfterSeconds : undefined)
   }
@@ -302,11 +311,12 @@ export class ServiceOperations {
     if (poll.kind === 'unknown') parts.log.warn({ operation: row.guid, answer: poll.message }, 'a poll brought no state')
     let retryAfterSeconds = poll.kind === 'gone' ? undefined : poll.retryAfterSeconds
     if (next === 'complete') {
-      if (!step.fetch) return this.#inspected(work, step, {})
+      const said = poll.kind === 'state' && poll.description !== undefined ? { description: poll.description } : {}
+      if (!step.fetch) return this.#inspected(work, step, said)
       const made = await fetchMade(await this.#questionOf(work, step))
-      if (made.kind === 'done') return this.#inspected(work, step, made.answer)
+      if (made.kind === 'done') return this.#inspected(work, step, { ...made.answer, ...said })
       // An instance is there without it; a binding is its credentials, and what may heal is asked for again.
-      if (step.request.operation !== 'bind') return this.#inspected(work, step, {})
+      if (step.request.operation !== 'bind') return this.#inspected(work, step, said)
       if (!mayHeal(made)) return this.#failAsked(work, step, made, true)
       retryAfterSeconds = undefined
     } else if (next !== 'poll') {

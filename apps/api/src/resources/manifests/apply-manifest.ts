@@ -5,6 +5,7 @@ import { z } from 'zod'
 import type { Context } from '../../http/context.js'
 import { notFound } from '../../http/errors.js'
 import type { JobActor, RunningJob } from '../../jobs/jobs.js'
+import { waitUntilBound } from '../../service-bindings/await-bindings.js'
 import { logForApp, recordAppEvent } from '../apps/app-events.js'
 import { createAppIn } from '../apps/create-app.js'
 import { patchVariablesIn } from '../apps/environment-routes.js'
@@ -44,7 +45,7 @@ export async function applyManifest(context: Context, job: RunningJob<Params>): 
         orderBy: { guid: 'asc' },
       })
       for (const { guid } of existing) await lockApp(tx, guid)
-      const told: { guid: string; isNew: boolean }[] = []
+      const told: { guid: string; isNew: boolean; underWay: readonly string[] }[] = []
       for (const manifest of manifests) {
         const present = existing.find(({ name }) => name === manifest.name)
         told.push(await naming(manifest.name, () => applyOne(tx, context, job.actor, space, manifest, present?.guid)))
@@ -58,6 +59,12 @@ export async function applyManifest(context: Context, job: RunningJob<Params>): 
     context.changes.announce('process', guid)
   }
   context.nudges.send({ topic: 'scheduler' })
+  context.operations.kick()
+  // The push goes on with starting the app, which shall find its credentials.
+  await waitUntilBound(
+    context.db,
+    applied.flatMap(({ underWay }) => underWay),
+  )
 }
 
 /** Two pushes of one new app meet in the unique index: the second then finds the app of the first. */
@@ -93,7 +100,7 @@ async function applyOne(
   space: SpaceInOrganization,
   manifest: AppManifest,
   presentGuid: string | undefined,
-): Promise<{ guid: string; isNew: boolean }> {
+): Promise<{ guid: string; isNew: boolean; underWay: readonly string[] }> {
   const { metadata } = manifest
   const wantsLifecycle = manifest.buildpacks !== undefined || manifest.stack !== undefined
   const lifecycle = wantsLifecycle
@@ -122,9 +129,9 @@ async function applyOne(
     })
   const app = await lockApp(tx, guid)
   await applyRoutes(tx, context, actor, app, manifest)
-  await applyServices(tx, actor, app, manifest.services)
+  const underWay = await applyServices(tx, context, actor, app, manifest.services)
   await recordAppEvent(tx, actor, app, 'audit.app.apply_manifest', { request: { manifest: '[PRIVATE DATA HIDDEN]' } })
-  return { guid, isNew: presentGuid === undefined }
+  return { guid, isNew: presentGuid === undefined, underWay }
 }
 
 async function applyProcess(

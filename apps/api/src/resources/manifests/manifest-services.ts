@@ -1,38 +1,48 @@
 import { CfError } from '@bloomery/contracts'
 import type { ManifestService } from '@bloomery/domain'
 import type { Transaction } from '@bloomery/database'
+import type { Context } from '../../http/context.js'
 import { unprocessable } from '../../http/errors.js'
 import type { JobActor } from '../../jobs/jobs.js'
+import { isCreating, isFailedCreate } from '../../service-bindings/bound-instance.js'
 import type { AppInSpace } from '../apps/find-app.js'
 import { createAppBinding } from '../service-credential-bindings/create-binding.js'
 
-/** Binds the services that a manifest names and the app has not yet. What runs sees them after its next start. */
+/**
+ * Binds the services that a manifest names and the app has not yet; answers those that brokers are still at work on. What runs sees
+ * them after its next start.
+ */
 export async function applyServices(
   tx: Transaction,
+  context: Pick<Context, 'operations'>,
   actor: JobActor,
   app: AppInSpace,
   services: readonly ManifestService[],
-): Promise<void> {
+): Promise<string[]> {
+  const underWay: string[] = []
   for (const wish of services) {
-    const instance = await tx.serviceInstance.findUnique({
-      where: { spaceGuid_name: { spaceGuid: app.spaceGuid, name: wish.name } },
+    const instance = await tx.serviceInstance.findFirst({
+      where: { name: wish.name, OR: [{ spaceGuid: app.spaceGuid }, { sharings: { some: { spaceGuid: app.spaceGuid } } }] },
     })
     if (!instance) throw unprocessable(`For service '${wish.name}': Service instance '${wish.name}' not found`)
-    if ((await tx.credentialBinding.count({ where: { appGuid: app.guid, serviceInstanceGuid: instance.guid, type: 'app' } })) > 0)
-      continue
-    if (instance.type !== 'user-provided')
-      throw unprocessable(`For service '${wish.name}': only user-provided service instances can be bound by this platform`)
-    if (wish.parameters && Object.keys(wish.parameters).length > 0)
-      throw unprocessable(`For service '${wish.name}': Binding parameters are not supported for user-provided service instances`)
+    const present = await tx.credentialBinding.findMany({
+      where: { appGuid: app.guid, serviceInstanceGuid: instance.guid, type: 'app' },
+    })
+    const alive = present.filter(({ lastOperation }) => !isFailedCreate(lastOperation))
+    underWay.push(...alive.filter(({ lastOperation }) => isCreating(lastOperation)).map(({ guid }) => guid))
+    if (alive.length > 0) continue
     try {
-      await createAppBinding(tx, actor, {
+      const { binding } = await createAppBinding(tx, context, actor, {
         appGuid: app.guid,
         serviceInstanceGuid: instance.guid,
         name: wish.bindingName,
+        parameters: wish.parameters,
         byManifest: true,
       })
+      if (isCreating(binding.lastOperation)) underWay.push(binding.guid)
     } catch (error) {
       throw error instanceof CfError ? unprocessable(`For service '${wish.name}': ${error.message}`) : error
     }
   }
+  return underWay
 }

@@ -8,7 +8,7 @@ export const recordBindingEvent = (
   actor: JobActor,
   binding: Pick<CredentialBinding, 'guid' | 'name' | 'type' | 'appGuid' | 'serviceInstanceGuid'>,
   space: { readonly guid: string; readonly organizationGuid: string },
-  act: 'create' | 'update' | 'delete',
+  act: 'create' | 'start_create' | 'update' | 'delete' | 'start_delete',
   byManifest?: true,
 ): Promise<void> => {
   const type = binding.type === 'key' ? 'service_key' : 'service_binding'

@@ -1,37 +1,109 @@
 import { randomUUID } from 'node:crypto'
 import type { CredentialBinding, Transaction } from '@bloomery/database'
+import type { Context } from '../../http/context.js'
 import { unprocessable } from '../../http/errors.js'
 import { applyMetadata, type MetadataInput } from '../../http/metadata.js'
 import type { JobActor } from '../../jobs/jobs.js'
-import { lockApp } from '../apps/find-app.js'
-import { lockServiceInstance } from '../service-instances/find-service-instance.js'
-import { succeeded } from '../service-instances/presenter.js'
+import {
+  type BoundInstance,
+  isCreating,
+  isFailedCreate,
+  isManaged,
+  lockBoundInstance,
+  requireBindable,
+  spacesOf,
+} from '../../service-bindings/bound-instance.js'
+import { lastOperation } from '../../service-bindings/last-operation.js'
+import { type AppInSpace, lockApp } from '../apps/find-app.js'
 import { recordBindingEvent } from './binding-events.js'
+import { requireKeyQuota } from './key-quota.js'
 
-export interface NewAppBinding {
-  readonly appGuid: string
+export interface NewBinding {
   readonly serviceInstanceGuid: string
   readonly name?: string | null | undefined
+  readonly parameters?: Readonly<Record<string, unknown>> | null | undefined
+  readonly metadata?: MetadataInput | undefined
+}
+export interface NewAppBinding extends NewBinding {
+  readonly appGuid: string
   /** `multiple` allows further bindings of the same app to the same instance; the newest counts. */
   readonly strategy?: 'single' | 'multiple' | undefined
-  readonly metadata?: MetadataInput | undefined
   /** Asked for by a manifest; the audit event tells. */
   readonly byManifest?: true
 }
+/** Without a job it is done; else a broker is asked, once the transaction has committed and `operations.kick()` was called. */
+export interface MadeBinding {
+  readonly binding: CredentialBinding
+  readonly jobGuid: string | undefined
+}
+type Parts = Pick<Context, 'operations'>
 
-/**
- * Binds an app to a user-provided instance; manifests bind with it too. The app sees it from its next start on. Credentials stay with
- * the instance, so that changing them there reaches every bound app.
- */
-export async function createAppBinding(tx: Transaction, actor: JobActor, wanted: NewAppBinding): Promise<CredentialBinding> {
+/** How many bindings one app may have to one instance, for the rotation of credentials. */
+const MAX_BINDINGS_OF_PAIR = 20
+
+/** Binds an app to an instance; manifests bind with it too. The app sees it from its next start on. */
+export async function createAppBinding(
+  tx: Transaction,
+  { operations }: Parts,
+  actor: JobActor,
+  wanted: NewAppBinding,
+): Promise<MadeBinding> {
   // In this order everywhere: two binds at once may not both find that there is none yet.
   const app = await lockApp(tx, wanted.appGuid)
-  const instance = await lockServiceInstance(tx, wanted.serviceInstanceGuid)
-  if (app.spaceGuid !== instance.spaceGuid) throw unprocessable('The service instance and the app are in different spaces')
-  const present = await tx.credentialBinding.findMany({ where: { appGuid: app.guid, type: 'app' } })
-  const same = present.filter(({ serviceInstanceGuid }) => serviceInstanceGuid === instance.guid)
-  if (same.length > 0 && wanted.strategy !== 'multiple') throw unprocessable('The app is already bound to the service instance')
+  const instance = await lockBoundInstance(tx, wanted.serviceInstanceGuid)
+  if (!spacesOf(instance).some(({ guid }) => guid === app.spaceGuid))
+    throw unprocessable('The service instance and the app are in different spaces')
   const name = wanted.name ?? null
+  if (isManaged(instance)) await requireBindable(tx, instance)
+  else if (wanted.parameters && Object.keys(wanted.parameters).length > 0)
+    throw unprocessable('Binding parameters are not supported for user-provided service instances')
+  await requireFreePlace(tx, app, instance, name, wanted.strategy)
+  return make(tx, operations, actor, instance, { ...wanted, type: 'app', name, app })
+}
+
+/** Makes credentials for whoever asks, without an app. */
+export async function createKey(
+  tx: Transaction,
+  { operations }: Parts,
+  actor: JobActor,
+  wanted: NewBinding & { readonly name: string },
+): Promise<MadeBinding> {
+  const instance = await lockBoundInstance(tx, wanted.serviceInstanceGuid)
+  if (!isManaged(instance))
+    throw unprocessable("Service credential bindings of type 'key' are not supported for user-provided service instances.")
+  await requireBindable(tx, instance)
+  const same = await tx.credentialBinding.findFirst({
+    where: { type: 'key', serviceInstanceGuid: instance.guid, name: wanted.name },
+  })
+  if (same && !isFailedCreate(same.lastOperation))
+    throw unprocessable(
+      `The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name '${wanted.name}'.`,
+    )
+  if (same) await tx.credentialBinding.delete({ where: { guid: same.guid } })
+  await requireKeyQuota(tx, instance.space)
+  return make(tx, operations, actor, instance, { ...wanted, type: 'key', app: undefined })
+}
+
+/** One that could not be made stands in nobody's way: it goes, and what a broker may have of it is mitigated already. */
+async function requireFreePlace(
+  tx: Transaction,
+  app: AppInSpace,
+  instance: BoundInstance,
+  name: string | null,
+  strategy: NewAppBinding['strategy'],
+): Promise<void> {
+  const all = await tx.credentialBinding.findMany({ where: { appGuid: app.guid, type: 'app' } })
+  const failed = all.filter(
+    (each) => isFailedCreate(each.lastOperation) && (each.serviceInstanceGuid === instance.guid || each.name === name),
+  )
+  await tx.credentialBinding.deleteMany({ where: { guid: { in: failed.map(({ guid }) => guid) } } })
+  const present = all.filter((each) => !failed.includes(each))
+  const same = present.filter(({ serviceInstanceGuid }) => serviceInstanceGuid === instance.guid)
+  if (same.some(({ lastOperation: operation }) => isCreating(operation)))
+    throw unprocessable('There is already a bind in progress for this service instance and app')
+  if (same.length > 0 && strategy !== 'multiple') throw unprocessable('The app is already bound to the service instance')
+  if (same.length >= MAX_BINDINGS_OF_PAIR)
+    throw unprocessable(`The app has too many bindings to this service instance (limit: ${MAX_BINDINGS_OF_PAIR})`)
   // Bindings of one instance take turns under one name when credentials are rotated.
   if (name !== null && present.some((each) => each.name === name && each.serviceInstanceGuid !== instance.guid))
     throw unprocessable(
@@ -39,18 +111,50 @@ export async function createAppBinding(tx: Transaction, actor: JobActor, wanted:
     )
   if (same.some((each) => each.name !== name))
     throw unprocessable('The binding name cannot be changed for the same app and service instance')
+}
+
+async function make(
+  tx: Transaction,
+  operations: Parts['operations'],
+  actor: JobActor,
+  instance: BoundInstance,
+  wanted: NewBinding & {
+    readonly type: 'app' | 'key'
+    readonly name: string | null
+    readonly app: AppInSpace | undefined
+    readonly byManifest?: true
+  },
+): Promise<MadeBinding> {
+  const now = new Date()
+  const isAsked = isManaged(instance)
   const binding = await tx.credentialBinding.create({
     data: {
       guid: randomUUID(),
-      type: 'app',
-      name,
+      type: wanted.type,
+      name: wanted.name,
       serviceInstanceGuid: instance.guid,
-      appGuid: app.guid,
+      appGuid: wanted.app?.guid ?? null,
       syslogDrainUrl: null,
-      lastOperation: { ...succeeded('create', new Date()) },
+      lastOperation: isAsked
+        ? lastOperation('create', 'initial', '', now)
+        : lastOperation('create', 'succeeded', 'Operation succeeded', now),
       ...applyMetadata(undefined, wanted.metadata),
     },
   })
-  await recordBindingEvent(tx, actor, binding, app.space, 'create', wanted.byManifest)
-  return binding
+  if (!isAsked) {
+    await recordBindingEvent(tx, actor, binding, wanted.app?.space ?? instance.space, 'create', wanted.byManifest)
+    return { binding, jobGuid: undefined }
+  }
+  const { jobGuid } = await operations.enqueue(tx, {
+    resourceType: 'credential_binding',
+    resourceGuid: binding.guid,
+    serviceInstanceGuid: instance.guid,
+    type: 'create',
+    brokerGuid: instance.plan.offering.brokerGuid,
+    params: { parameters: wanted.parameters ?? undefined, byManifest: wanted.byManifest },
+    actor,
+    // A manifest has a job of its own, which waits for its bindings.
+    ...(wanted.byManifest ? {} : { job: { operation: 'service_bindings.create', resourceType: 'service_credential_bindings' } }),
+  })
+  return { binding, jobGuid }
 }

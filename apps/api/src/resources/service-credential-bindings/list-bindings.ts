@@ -3,14 +3,10 @@ import type { Database, Prisma } from '@bloomery/database'
 import { parseListQuery, presentList, readPage } from '../../http/lists.js'
 import { presentApp } from '../apps/presenter.js'
 import { presentServiceInstance } from '../service-instances/presenter.js'
+import { BINDING_PARTS, type BindingParts } from './binding-parts.js'
 import { presentBinding } from './presenter.js'
 
 export const BINDING_INCLUDES = ['app', 'service_instance'] as const
-export const BINDING_PARTS = {
-  app: true,
-  serviceInstance: { include: { space: { include: { organization: true } } } },
-} as const
-export type BindingParts = Prisma.CredentialBindingGetPayload<{ include: typeof BINDING_PARTS }>
 
 export async function listBindings(db: Database, request: FastifyRequest) {
   const query = parseListQuery(request, {
@@ -36,11 +32,13 @@ export async function listBindings(db: Database, request: FastifyRequest) {
     const values = query.values(name)
     return values ? [condition(values)] : []
   }
-  // There are no offerings, so no binding belongs to one.
-  const nothing = () => ({ guid: { in: [] } })
+  const spaces = request.access.spaces()
   const where: Prisma.CredentialBindingWhereInput = {
     AND: [
-      request.access.isGlobalReader ? {} : { serviceInstance: { space: request.access.spaces() } },
+      // An app binding belongs to the app's space, which need not be the one where the instance is at home.
+      request.access.isGlobalReader
+        ? {}
+        : { OR: [{ app: { space: spaces } }, { appGuid: null, serviceInstance: { space: spaces } }] },
       ...query.common,
       ...among('names', (values) => ({ name: { in: values } })),
       ...among('type', (values) => ({ type: { in: values } })),
@@ -48,10 +46,10 @@ export async function listBindings(db: Database, request: FastifyRequest) {
       ...among('app_names', (values) => ({ app: { name: { in: values } } })),
       ...among('service_instance_guids', (values) => ({ serviceInstanceGuid: { in: values } })),
       ...among('service_instance_names', (values) => ({ serviceInstance: { name: { in: values } } })),
-      ...among('service_plan_guids', nothing),
-      ...among('service_plan_names', nothing),
-      ...among('service_offering_guids', nothing),
-      ...among('service_offering_names', nothing),
+      ...among('service_plan_guids', (values) => ({ serviceInstance: { planGuid: { in: values } } })),
+      ...among('service_plan_names', (values) => ({ serviceInstance: { plan: { name: { in: values } } } })),
+      ...among('service_offering_guids', (values) => ({ serviceInstance: { plan: { offeringGuid: { in: values } } } })),
+      ...among('service_offering_names', (values) => ({ serviceInstance: { plan: { offering: { name: { in: values } } } } })),
     ],
   }
   const page = await readPage(

@@ -7,13 +7,29 @@ import { notFound, unprocessable } from '../../http/errors.js'
 import { parseListQuery } from '../../http/lists.js'
 import { applyMetadata, MetadataInput } from '../../http/metadata.js'
 import type { SpaceRight } from '../../http/permissions.js'
+import type { Transaction } from '@bloomery/database'
+import type { JobActor } from '../../jobs/jobs.js'
 import { actorOf } from '../../jobs/routes.js'
+import {
+  bindingTarget,
+  BOUND_INSTANCE,
+  isCreating,
+  isMade,
+  isManaged,
+  spacesOf,
+  type BoundInstance,
+} from '../../service-bindings/bound-instance.js'
+import { brokerError } from '../../service-operations/broker-errors.js'
+import { IN_SPACE, type AppInSpace } from '../apps/find-app.js'
 import { bindingCredentialsContext, Credentials, instanceCredentialsContext } from '../../runs/environment-sources.js'
 import { recordBindingEvent } from './binding-events.js'
-import { createAppBinding } from './create-binding.js'
+import { bindHandler } from './bind-handler.js'
+import { BINDING_PARTS, spaceOfBinding, type BindingParts } from './binding-parts.js'
+import { createAppBinding, createKey, type MadeBinding, type NewBinding } from './create-binding.js'
 import { deleteBinding } from './delete-binding.js'
-import { BINDING_INCLUDES, BINDING_PARTS, includedOf, listBindings, type BindingParts } from './list-bindings.js'
+import { BINDING_INCLUDES, includedOf, listBindings } from './list-bindings.js'
 import { presentBinding } from './presenter.js'
+import { unbindHandler } from './unbind-handler.js'
 
 const CreateBinding = z.strictObject({
   type: z.enum(['app', 'key'], 'must be "app" or "key"'),
@@ -36,12 +52,14 @@ const PATH = '/v3/service_credential_bindings/:guid'
 
 /** How apps get to the credentials of services. */
 export function serviceCredentialBindingRoutes(app: FastifyInstance, context: Context): void {
-  const { db, keyring } = context
+  const { db, keyring, operations } = context
+  operations.register('credential_binding', 'create', bindHandler(context))
+  operations.register('credential_binding', 'delete', unbindHandler(context))
   const find = async (request: FastifyRequest, right: SpaceRight): Promise<BindingParts> => {
     const { guid } = request.params as ByGuid['Params']
     const binding = await db.credentialBinding.findUnique({ where: { guid }, include: BINDING_PARTS })
     if (!binding) throw notFound('Service credential binding')
-    await request.access.requireInSpace(right, binding.serviceInstance.space, 'Service credential binding not found')
+    await request.access.requireInSpace(right, spaceOfBinding(binding), 'Service credential binding not found')
     return binding
   }
 
@@ -58,6 +76,7 @@ export function serviceCredentialBindingRoutes(app: FastifyInstance, context: Co
 
   app.get<ByGuid>(`${PATH}/details`, { config: { permission: 'space.read_secrets' } }, async (request) => {
     const binding = await find(request, 'space.read_secrets')
+    requireMade(binding)
     const { serviceInstance: instance } = binding
     const credentials =
       binding.credentialsEncrypted !== null
@@ -70,38 +89,39 @@ export function serviceCredentialBindingRoutes(app: FastifyInstance, context: Co
   })
 
   app.get<ByGuid>(`${PATH}/parameters`, { config: { permission: 'space.read_secrets' } }, async (request) => {
-    await find(request, 'space.read_secrets')
-    throw new CfError('BadRequest', 'This service does not support fetching service binding parameters.')
+    const binding = await find(request, 'space.read_secrets')
+    const { serviceInstance: instance } = binding
+    if (!isManaged(instance) || !instance.plan.offering.bindingsRetrievable)
+      throw new CfError('BadRequest', 'This service does not support fetching service binding parameters.')
+    requireMade(binding)
+    const target = bindingTarget(instance, binding.guid)
+    const client = await context.brokers.of(target.brokerGuid)
+    const fetched = await client.fetchBinding(instance.guid, binding.guid, target, { userGuid: request.principal.guid })
+    if (fetched.kind !== 'done') throw brokerError(fetched)
+    return fetched.answer.parameters ?? {}
   })
 
   app.post('/v3/service_credential_bindings', { config: { permission: 'space.develop' } }, async (request, reply) => {
     const input = parseBody(CreateBinding, request.body)
     const instance = await findInstance(request, input.relationships.service_instance.data.guid)
-    if (input.type === 'key')
-      throw unprocessable("Service credential bindings of type 'key' are not supported for user-provided service instances.")
-    if (input.relationships.app === undefined) throw unprocessable("Relationships must include 'app' for a binding of type 'app'")
-    const appGuid = input.relationships.app.data.guid
-    await requireApp(request, appGuid)
-    if (input.name != null && !BINDING_NAME.test(input.name))
-      throw unprocessable('Name can only contain letters, digits, underscores and hyphens')
-    if (input.parameters != null) throw unprocessable('Binding parameters are not supported for user-provided service instances')
-    const binding = await db.$transaction((tx) =>
-      createAppBinding(tx, actorOf(request), {
-        appGuid,
-        serviceInstanceGuid: instance.guid,
-        name: input.name,
-        strategy: input.strategy,
-        metadata: input.metadata,
-      }),
-    )
-    return reply.code(201).send(presentBinding(binding, request.baseUrl))
+    const wanted = {
+      serviceInstanceGuid: instance.guid,
+      name: input.name,
+      parameters: input.parameters,
+      metadata: input.metadata,
+    }
+    const write = await (input.type === 'key' ? keyWriter : appWriter)(request, input, instance, wanted)
+    const { binding, jobGuid } = await db.$transaction((tx) => write(tx, actorOf(request)))
+    if (jobGuid === undefined) return reply.code(201).send(presentBinding(binding, request.baseUrl))
+    context.operations.kick()
+    return reply.code(202).header('location', `${request.baseUrl}/v3/jobs/${jobGuid}`).send({})
   })
 
   app.patch<ByGuid>(PATH, { config: { permission: 'space.develop' } }, async (request) => {
     const binding = await find(request, 'space.develop')
     const { metadata } = parseBody(UpdateBinding, request.body)
     const updated = await db.$transaction(async (tx) => {
-      await recordBindingEvent(tx, actorOf(request), binding, binding.serviceInstance.space, 'update')
+      await recordBindingEvent(tx, actorOf(request), binding, spaceOfBinding(binding), 'update')
       return tx.credentialBinding.update({ where: { guid: binding.guid }, data: applyMetadata(binding, metadata) })
     })
     return presentBinding(updated, request.baseUrl)
@@ -109,25 +129,62 @@ export function serviceCredentialBindingRoutes(app: FastifyInstance, context: Co
 
   app.delete<ByGuid>(PATH, { config: { permission: 'space.develop' } }, async (request, reply) => {
     const binding = await find(request, 'space.develop')
-    await db.$transaction((tx) => deleteBinding(tx, actorOf(request), binding))
-    return reply.code(204).send()
+    const { isGone, jobGuid } = await db.$transaction((tx) => deleteBinding(tx, context, actorOf(request), binding))
+    if (isGone) return reply.code(204).send()
+    context.operations.kick()
+    return reply
+      .code(202)
+      .header('location', `${request.baseUrl}/v3/jobs/${jobGuid ?? ''}`)
+      .send({})
   })
 
-  async function findInstance(request: FastifyRequest, guid: string) {
-    const instance = await db.serviceInstance.findUnique({
-      where: { guid },
-      include: { space: { include: { organization: true } } },
-    })
-    if (!instance || !(await request.access.hasInSpace('space.read', instance.space)))
-      throw unprocessable(`The service instance could not be found: '${guid}'`)
+  type Input = z.infer<typeof CreateBinding>
+  type Write = (tx: Transaction, actor: JobActor) => Promise<MadeBinding>
+
+  async function keyWriter(request: FastifyRequest, input: Input, instance: BoundInstance, wanted: NewBinding): Promise<Write> {
+    if (!isManaged(instance))
+      throw unprocessable("Service credential bindings of type 'key' are not supported for user-provided service instances.")
     await request.access.requireInSpace('space.develop', instance.space, 'Service instance not found')
-    return instance
+    const { name } = input
+    if (name == null) throw unprocessable("Name can't be blank")
+    return (tx, actor) => createKey(tx, context, actor, { ...wanted, name })
   }
 
-  async function requireApp(request: FastifyRequest, guid: string): Promise<void> {
-    const found = await db.app.findUnique({ where: { guid }, include: { space: { include: { organization: true } } } })
+  async function appWriter(request: FastifyRequest, input: Input, instance: BoundInstance, wanted: NewBinding): Promise<Write> {
+    if (input.relationships.app === undefined) throw unprocessable("Relationships must include 'app' for a binding of type 'app'")
+    const appGuid = input.relationships.app.data.guid
+    const app = await requireApp(request, appGuid)
+    if (spacesOf(instance).every(({ guid }) => guid !== app.spaceGuid))
+      throw unprocessable('The service instance and the app are in different spaces')
+    if (input.name != null && !BINDING_NAME.test(input.name))
+      throw unprocessable('Name can only contain letters, digits, underscores and hyphens')
+    if (input.parameters != null && !isManaged(instance))
+      throw unprocessable('Binding parameters are not supported for user-provided service instances')
+    return (tx, actor) => createAppBinding(tx, context, actor, { ...wanted, appGuid, strategy: input.strategy })
+  }
+
+  /** Seen from its own space, and from those it is shared into. */
+  async function findInstance(request: FastifyRequest, guid: string): Promise<BoundInstance> {
+    const instance = await db.serviceInstance.findUnique({ where: { guid }, include: BOUND_INSTANCE })
+    for (const space of instance ? spacesOf(instance) : [])
+      if (instance && (await request.access.hasInSpace('space.read', space))) return instance
+    throw unprocessable(`The service instance could not be found: '${guid}'`)
+  }
+
+  async function requireApp(request: FastifyRequest, guid: string): Promise<AppInSpace> {
+    const found = await db.app.findUnique({ where: { guid }, include: IN_SPACE })
     if (!found || !(await request.access.hasInSpace('space.read', found.space)))
       throw unprocessable(`The app could not be found: '${guid}'`)
     await request.access.requireInSpace('space.develop', found.space, 'App not found')
+    return found
   }
+}
+
+function requireMade(binding: BindingParts): void {
+  if (isMade(binding.lastOperation)) return
+  const what = binding.type === 'key' ? 'service key' : 'service binding'
+  throw new CfError(
+    'ResourceNotFound',
+    isCreating(binding.lastOperation) ? `Creation of ${what} in progress` : `Creation of ${what} failed`,
+  )
 }
