@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bill
 import droplet
 import sources
 import structured
@@ -62,6 +63,8 @@ class Buildpack:
         self.name = entry.get("name") or entry["key"]
         self.url = entry.get("url")
         self.folder = Path(entry["path"])
+        # What tells the files at an address from others, once they are here.
+        self.origin = {}
 
     def home(self):
         """The folder that holds bin/, which may lie one level down."""
@@ -106,6 +109,7 @@ class Builder:
         self.supplied = self.buildpacks[:-1] if plan["skipDetect"] else []
         self.used = self.buildpacks if plan["skipDetect"] else []
         self.detect_output = ""
+        self.dates = droplet.Dates()
 
     def index(self, position):
         count = len(self.buildpacks) if self.plan["skipDetect"] else 1
@@ -130,12 +134,15 @@ class Builder:
             complain("No start command specified by buildpack or via Procfile.")
             complain("App will not start unless a command is provided at runtime.")
         self.close_droplet(processes)
+        bill.write(self.contents, self.stage / "bill.json")
+        self.dates.settle(self.contents / "app")
         shared = droplet.pack(self.contents, self.stage / "droplet.tar.gz", self.cache / ".members", self.tmp)
         layers = droplet.detach(self.contents, shared, self.tmp / "made")
         self.write_result(processes, sidecars, layers)
 
     def prepare(self):
         sources.unpack_zip(self.tmp / "package.zip", self.app)
+        self.dates = droplet.Dates.of(self.app, self.tmp / "package.zip")
         self.profile.mkdir(parents=True)
         count = len(self.supplied) + 1
         for position in range(count):
@@ -143,7 +150,7 @@ class Builder:
         for buildpack in self.buildpacks:
             if buildpack.url:
                 try:
-                    sources.download_buildpack(buildpack.url, buildpack.folder)
+                    buildpack.origin = sources.download_buildpack(buildpack.url, buildpack.folder)
                 except sources.SourceError as error:
                     raise StagingFailed(str(error)) from error
         wanted = {"final", ".members"} | {self.cache_of(each).name for each in self.supplied}
@@ -241,6 +248,7 @@ class Builder:
             if not entry["name"] and not self.plan["skipDetect"]:
                 entry["name"] = self.detect_output
             entry["output_metadata"] = self.detect_output
+            entry.update(buildpack.origin)
             found.append(entry)
         return found
 

@@ -14,6 +14,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,8 +26,10 @@ CHUNK = 1 << 20
 MARKER = ".bloomery-key"
 INDEX = "index.json"
 ORDER = ["app", "deps", "profile.d", "tmp", "logs", "staging_info.yml"]
-# Folders and links get one date for all: theirs says when they were last copied, and nobody reads it.
+# Folders and links get one date for all: theirs says when they were last copied, and nobody reads it. So do installed packages.
 COMMON_DATE = 315532800
+# How long the platform may take to pack a runtime, beside the staging that is the first to use it.
+MEMBER_SECONDS = 60
 # The kernel cannot copy between these two: across file systems, or not at all.
 COPY_OTHERWISE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 END_OF_ARCHIVE = b"\0" * 1024
@@ -37,6 +40,47 @@ class Entry:
 
     def __init__(self, path, name, info):
         self.path, self.name, self.info = path, name, info
+
+
+class Dates:
+    """Which dates an archive shows, so that the same input gives the same bytes.
+
+    Files of the app keep the dates that they were pushed with: web servers tell versions of a file apart by them. What staging made in the app
+    gets one date that follows from all that was pushed, and everything else one for all.
+    """
+
+    def __init__(self, pushed=(), made=COMMON_DATE):
+        # `pushed`: every date that a pushed file has; `made`: for what staging has written
+        self.pushed, self.made = frozenset(pushed), made
+
+    @classmethod
+    def of(cls, app, archive):
+        """To be asked before a buildpack has written anything."""
+        dates = set()
+        for folder, _folders, names in os.walk(app):
+            infos = [os.lstat(os.path.join(folder, name)) for name in names]
+            dates.update(int(info.st_mtime) for info in infos if stat.S_ISREG(info.st_mode))
+        digest = hashlib.sha256()
+        with open(archive, "rb") as source:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+        # Another one for each push: what staging makes may change where no date of the pushed files does.
+        return cls(dates, max(COMMON_DATE, max(dates, default=COMMON_DATE) - int.from_bytes(digest.digest()[:4], "big") % 86400))
+
+    def settle(self, root):
+        """Gives what staging has made in the app its date, on disk as in the archive."""
+        for folder, folders, names in os.walk(root):
+            if MARKER in names:
+                folders.clear()
+                continue
+            for name in names:
+                path = os.path.join(folder, name)
+                info = os.lstat(path)
+                if stat.S_ISREG(info.st_mode) and int(info.st_mtime) not in self.pushed:
+                    try:
+                        os.utime(path, (self.made, self.made))
+                    except OSError:
+                        pass  # not ours to date, which a file of another user cannot be either
 
 
 class Folder:
@@ -170,6 +214,10 @@ def member_of(folder, member_folder, mounts, used):
     if folder.kind == "runtimes":
         name = f"{folder.source}@{plain}.gz"
         known = mounts / "runtimes" / ".members" / name
+        # Packed here it would be the same files in other bytes.
+        deadline = time.monotonic() + MEMBER_SECONDS
+        while not known.is_file() and time.monotonic() < deadline and is_packed_by_platform(folder):
+            time.sleep(0.05)
         if known.is_file():
             return known
     else:
@@ -183,6 +231,11 @@ def member_of(folder, member_folder, mounts, used):
     return found
 
 
+def is_packed_by_platform(folder):
+    """For where the first buildpack puts a runtime, under its own name; for any other place nobody does."""
+    return folder.name.startswith("./deps/0/") and folder.source.startswith(folder.name.rsplit("/", 1)[1] + "-")
+
+
 def marker_in(folder):
     try:
         with open(os.path.join(folder, MARKER), encoding="utf-8") as source:
@@ -191,8 +244,9 @@ def marker_in(folder):
         return None
 
 
-def date_of(info):
-    return int(info.st_mtime) if stat.S_ISREG(info.st_mode) else COMMON_DATE
+def date_of(entry):
+    """Of the app's own files theirs; see Dates."""
+    return int(entry.info.st_mtime) if stat.S_ISREG(entry.info.st_mode) and entry.name.startswith("./app/") else COMMON_DATE
 
 
 def weight(entries):
@@ -233,7 +287,7 @@ def fingerprint(entries):
         total = hashlib.sha256(b"1\n")
         for entry, digest in zip(entries, digests):
             info = entry.info
-            total.update(f"{entry.name}\0{info.st_mode:o}\0{date_of(info)}\0{digest}\n".encode("utf-8", "surrogateescape"))
+            total.update(f"{entry.name}\0{info.st_mode:o}\0{date_of(entry)}\0{digest}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 
@@ -262,7 +316,7 @@ def compress(entries, output, closing):
 def compress_folder(folder, output):
     """By tar, which is quicker at thousands of files than we are; without the blocks that end an archive, for this is a piece of one."""
     line = ["tar", "-c", "-b", "1", "--format=gnu", "--sort=name", "--hard-dereference", "--warning=no-file-ignored"]
-    line += [f"--owner=vcap:{VCAP}", f"--group=vcap:{VCAP}", f"--transform=flags=rSH;s,^\\.,{folder.name},", "-C", folder.path, "."]
+    line += [f"--mtime=@{COMMON_DATE}", f"--owner=vcap:{VCAP}", f"--group=vcap:{VCAP}", f"--transform=flags=rSH;s,^\\.,{folder.name},", "-C", folder.path, "."]
 
     def write(sink):
         tar = subprocess.Popen(line, stdout=subprocess.PIPE)
@@ -278,7 +332,8 @@ def compress_folder(folder, output):
 
 
 def gzip_into(output, write):
-    tool = ["pigz", "-1", "-n", "-c"] if shutil.which("pigz") else ["gzip", "-1", "-n", "-c"]
+    # With one processor pigz would write other bytes than with several.
+    tool = ["pigz", "-1", "-n", "-c", "-p", str(max(2, os.cpu_count() or 2))] if shutil.which("pigz") else ["gzip", "-1", "-n", "-c"]
     with open(output, "wb") as sink:
         process = subprocess.Popen(tool, stdin=subprocess.PIPE, stdout=sink)
         try:
@@ -294,7 +349,7 @@ def write_entry(entry, sink):
     info = entry.info
     header = tarfile.TarInfo(entry.name)
     header.mode = stat.S_IMODE(info.st_mode) & 0o777
-    header.mtime = date_of(info)
+    header.mtime = date_of(entry)
     header.uid = header.gid = VCAP
     header.uname = header.gname = "vcap"
     if stat.S_ISDIR(info.st_mode):

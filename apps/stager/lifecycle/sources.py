@@ -1,4 +1,5 @@
 """Brings in what is staged: the app's package, and buildpacks named by address."""
+import hashlib
 import os
 import shutil
 import subprocess
@@ -60,20 +61,24 @@ def unpack_zip(archive, target):
 
 
 def download_buildpack(url, destination):
+    """Returns the commit or the checksum of what was there."""
     if urlsplit(url).path.endswith(".zip"):
-        download_zip(url, destination)
-    else:
-        clone(url, destination)
+        return {"sha256": download_zip(url, destination)}
+    clone(url, destination)
+    head = git(["-C", str(destination), "rev-parse", "HEAD"], dict(os.environ), capture=True)
+    return {"commit": head.stdout.decode().strip()} if head.returncode == 0 else {}
 
 
 def download_zip(url, destination):
     archive = Path(f"{destination}.zip")
     destination.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
+    digest = hashlib.sha256()
     try:
         with urllib.request.urlopen(url, timeout=60) as response, open(archive, "wb") as sink:
             while chunk := response.read(CHUNK):
                 sink.write(chunk)
+                digest.update(chunk)
                 if time.monotonic() - started > DOWNLOAD_SECONDS:
                     raise SourceError(f"Failed to download buildpack '{masked(url)}': it took longer than {DOWNLOAD_SECONDS} s")
         size = archive.stat().st_size
@@ -83,6 +88,7 @@ def download_zip(url, destination):
     finally:
         archive.unlink(missing_ok=True)
     print(f"Downloaded buildpack `{masked(url)}` ({size // 1024}K)", flush=True)
+    return digest.hexdigest()
 
 
 def clone(url, destination):
@@ -105,10 +111,11 @@ def clone(url, destination):
         raise SourceError(f"Failed to checkout branch '{reference}' for git repository at {masked(address)}")
 
 
-def git(arguments, environment):
+def git(arguments, environment, capture=False):
     if not shutil.which("git"):
         raise SourceError("git is not installed; it is needed for buildpacks named by a git address")
     return subprocess.run(
-        ["git", *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        ["git", *arguments], env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if capture else subprocess.DEVNULL, stderr=subprocess.PIPE,
         timeout=DOWNLOAD_SECONDS, check=False,
     )

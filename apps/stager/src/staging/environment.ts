@@ -12,6 +12,9 @@ export function stagingEnvironment(
 ): Record<string, string> {
   return {
     ...clientSettings,
+    // Compilers and packers that would write today's date write this one: the same input gives the same droplet. Python's compiled files
+    // refer to their sources by content then, and not by a date that no archive keeps.
+    SOURCE_DATE_EPOCH: '315532800',
     LANG: 'en_US.UTF-8',
     VCAP_SERVICES: '{}',
     ...frozen,

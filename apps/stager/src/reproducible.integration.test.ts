@@ -1,0 +1,47 @@
+import { rows, sql } from '@bloomery/database/sql'
+import { describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
+import { type Bench, examplePath, type Files, makeBench } from './testing.fixture.js'
+
+const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 'binary_buildpack']
+
+;(await describeWithDocker())('two stagings of the same input', () => {
+  const database = withPostgres()
+  let bench: Bench
+  let stager: ReturnType<Bench['makeStager']>
+  beforeAll(async () => {
+    bench = await makeBench(database.pool, { systemBuildpacks: SYSTEM })
+    stager = bench.makeStager()
+    await eventually(() => stager.isReady)
+  }, 60_000)
+  afterAll(() => bench.close(), 60_000)
+
+  const staged = async (options: Parameters<Bench['addBuild']>[0]) => {
+    bench.logs.lines.length = 0
+    const { build, app } = await bench.addBuild(options)
+    await stager.offer(build)
+    const row = await bench.build(build)
+    if (row?.state !== 'STAGED') throw new Error(`${row?.error}\n${bench.logs.text}`)
+    return { app, guid: row.droplet_guid ?? '', ...(await bench.droplet(row.droplet_guid)) }
+  }
+
+  it.each<[string, string | Files, string[], readonly string[]]>([
+    ['Node', examplePath('express-app'), [], ['pkg:npm/express@', 'pkg:npm/ejs@']],
+    ['Python', examplePath('flask-app'), [], ['pkg:pypi/flask@', 'pkg:pypi/gunicorn@']],
+    ['a static site', examplePath('static-site'), [], []],
+    ['a binary', { run: { body: '#!/bin/sh\n', mode: 0o755 }, Procfile: 'web: ./run\n' }, ['binary_buildpack'], []],
+  ])(
+    'give the same droplet, by apps that share nothing: %s; and its bill of materials',
+    async (_name, files, buildpacks, purls) => {
+      const first = await staged({ files, buildpacks })
+      const second = await staged({ files, buildpacks })
+      expect(second.guid).not.toBe(first.guid)
+      expect(second.sha256).toBe(first.sha256)
+      const found = await rows<{ purl: string; version: string; checksum: string | null }>(
+        bench.pool,
+        sql`SELECT purl, version, checksum FROM droplet_components WHERE droplet_guid = ${first.guid} ORDER BY purl`,
+      )
+      for (const purl of purls) expect(found.find((each) => each.purl.startsWith(purl))).toBeDefined()
+    },
+    240_000,
+  )
+})
