@@ -9,7 +9,9 @@ import {
   parseEnvironment,
   PlatformEnv,
   SchedulerUrlEnv,
+  tcpPortRanges,
 } from '@bloomery/config'
+import { portsOf } from '@bloomery/domain'
 import { z } from 'zod'
 
 const RouterEnv = PlatformEnv.extend({
@@ -29,6 +31,8 @@ const RouterEnv = PlatformEnv.extend({
         .map((id) => id.trim())
         .filter(Boolean),
     ),
+  /** Address at which TCP routes are served, where it is not that of the public ports. */
+  BLOOMERY_TCP_BIND: z.string().optional(),
   /** Processes that carry traffic. */
   BLOOMERY_ROUTER_WORKERS: z.coerce.number().int().min(1).max(64).default(2),
   /** Most requests under way at one instance from one worker; 0: as many as come. */
@@ -47,6 +51,9 @@ export interface RouterConfig {
   readonly bind: string
   readonly httpPort: number
   readonly httpsPort: number
+  /** Address at which TCP routes are served. */
+  readonly tcpBind: string
+  readonly tcpPorts: { readonly text: string; readonly ports: readonly number[] }
   readonly workers: number
   readonly balancing: { readonly maxInFlight: number; readonly zone: string | undefined }
   readonly drainWaitMs: number
@@ -82,6 +89,8 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
     bind: env.BLOOMERY_BIND,
     httpPort: env.BLOOMERY_HTTP_PORT,
     httpsPort: env.BLOOMERY_HTTPS_PORT,
+    tcpBind: env.BLOOMERY_TCP_BIND ?? env.BLOOMERY_BIND,
+    tcpPorts: { text: env.BLOOMERY_TCP_PORTS, ports: portsOf(tcpPortRanges(env)) },
     workers: env.BLOOMERY_ROUTER_WORKERS,
     balancing: { maxInFlight: env.BLOOMERY_ROUTER_MAX_REQUESTS_PER_INSTANCE, zone: env.BLOOMERY_ROUTER_ZONE },
     drainWaitMs: env.BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS * 1000,

@@ -20,6 +20,7 @@ let env: NodeJS.ProcessEnv
 let scheduler: FakeScheduler
 let backend: Server
 let httpPort: number
+let tcpPorts: [number, number]
 const started = new Set<ChildProcess>()
 
 beforeAll(async () => {
@@ -37,8 +38,9 @@ beforeAll(async () => {
   backend = createServer((request, response) => void setTimeout(() => response.end(`hello ${request.url ?? ''}`), 2))
   await new Promise<void>((resolve) => backend.listen(0, '127.0.0.1', resolve))
   scheduler.publish(aRoute('app.test', [anEndpoint({ port: (backend.address() as AddressInfo).port })]))
-  const [first, second, unused] = await freePorts(3)
+  const [first, second, unused, tcp, otherTcp] = await freePorts(5)
   httpPort = first!
+  tcpPorts = [tcp!, otherTcp!]
   env = {
     PATH: process.env['PATH'],
     BLOOMERY_HOME: home,
@@ -48,6 +50,7 @@ beforeAll(async () => {
     BLOOMERY_SCHEDULER_URL: schedulerUrl,
     BLOOMERY_LOGS_URL: `https://127.0.0.1:${unused}`,
     BLOOMERY_API_UPSTREAMS: `http://127.0.0.1:${unused}`,
+    BLOOMERY_TCP_PORTS: tcpPorts.join(','),
     BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS: '3',
   }
 })
@@ -103,6 +106,25 @@ describe('the processes of the router', () => {
     for (const pid of Object.values(before)) process.kill(pid, 'SIGKILL')
     expect(await request()).toBe(200)
     await eventually(async () => expect(Object.keys(await workers())).toEqual(['w0', 'w1']))
+  })
+
+  it('serve TCP routes as they come, and when a worker started by its sibling serves alone', async () => {
+    const first = await start()
+    const [port] = tcpPorts
+    await expect(requestAt(port)).rejects.toThrow()
+    const { port: backendPort } = backend.address() as AddressInfo
+    scheduler.publish(aRoute('tcp.test', [anEndpoint({ port: backendPort })], { protocol: 'tcp', port }))
+    await eventually(async () => expect(await requestAt(port).catch(() => 0)).toBe(200))
+    first.kill('SIGKILL')
+    await exited(first)
+    await start()
+    for (const slot of ['w0', 'w1']) {
+      const before = await workers()
+      process.kill(before[slot]!, 'SIGKILL')
+      await eventually(async () => expect((await workers())[slot]).not.toBe(before[slot]))
+      await eventually(async () => expect((await workers())[slot]).toBeDefined())
+    }
+    for (let i = 0; i < 10; i++) expect(await requestAt(port)).toBe(200)
   })
 
   it('lose nothing when the holder is killed and started again', async () => {
@@ -228,9 +250,11 @@ const leftovers = (): number[] =>
     })
     .map(Number)
 
-function request(agent = new Agent({ keepAlive: false })): Promise<number> {
+const request = (agent?: Agent): Promise<number> => requestAt(httpPort, agent)
+
+function requestAt(port: number, agent = new Agent({ keepAlive: false })): Promise<number> {
   return new Promise((resolve, reject) => {
-    get({ host: '127.0.0.1', port: httpPort, headers: { host: 'app.test' }, agent }, (response) => {
+    get({ host: '127.0.0.1', port, headers: { host: 'app.test' }, agent }, (response) => {
       response.resume()
       response.once('end', () => resolve(response.statusCode ?? 0))
       response.once('error', reject)

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, statSync, mkdirSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
+import { ConfigError } from '@bloomery/config'
 import type { Logger } from '@bloomery/telemetry'
 import { z } from 'zod'
 import type { RouterConfig } from '../config.js'
@@ -44,7 +45,7 @@ export class Holder {
   readonly #options: HolderOptions
   readonly #generation: string
   readonly #workers = new Map<string, LiveWorker>()
-  #sockets: { http: BoundSocket; https: BoundSocket } | undefined
+  #sockets: { http: BoundSocket; https: BoundSocket; tcp: readonly BoundSocket[] } | undefined
   #control: ControlServer | undefined
   #watch: NodeJS.Timeout | undefined
   #closing = false
@@ -78,8 +79,7 @@ export class Holder {
     if (this.#closing) return
     this.#letGo()
     await Promise.all([...this.#workers.values()].map((worker) => this.#end(worker)))
-    this.#sockets?.http.close()
-    this.#sockets?.https.close()
+    this.#closeSockets()
   }
 
   async #start(): Promise<void> {
@@ -90,18 +90,22 @@ export class Holder {
     const found = await this.#findWorkers()
     const sharing = found.filter(({ status }) => this.#sharesListeners(status))
     const strangers = found.filter((worker) => !sharing.includes(worker))
+    // Other ports for TCP routes on the same public ones: nobody can be given both, so the old workers end first.
+    const inTheWay = sharing.length === 0 ? strangers.filter(({ status }) => this.#holdsPublicPorts(status)) : []
+    await Promise.all(inTheWay.map((worker) => this.#end(worker)))
     if (sharing.length === 0) this.#bind()
     const slots = Array.from({ length: config.workers }, (_, i) => `w${i}`)
     for (const worker of sharing) this.#workers.set(worker.status.slot, worker)
     // Strangers hold slots' names; they serve on until their successors do.
-    await Promise.all(strangers.map(({ client }) => client.ask({ do: 'release' })))
+    const present = strangers.filter((worker) => !inTheWay.includes(worker))
+    await Promise.all(present.map(({ client }) => client.ask({ do: 'release' })))
     const outcomes = await Promise.allSettled(slots.map((slot) => this.#fill(slot)))
     const failed = outcomes.filter((outcome) => outcome.status === 'rejected')
     if (failed.length === slots.length)
       throw new Error(`No router worker starts; see ${config.paths.logFile}.`, { cause: failed[0]?.reason })
     const surplus = sharing.filter(({ status }) => !slots.includes(status.slot))
     for (const { status } of surplus) this.#workers.delete(status.slot)
-    for (const worker of [...strangers, ...surplus]) void this.#retire(worker)
+    for (const worker of [...present, ...surplus]) void this.#retire(worker)
     this.#watch = setInterval(() => this.#lookAfterAll(), WATCH_EVERY_MS)
     log.info(
       {
@@ -131,8 +135,7 @@ export class Holder {
     this.#letGo()
     for (const { client } of this.#workers.values()) client.close()
     this.#workers.clear()
-    this.#sockets?.http.close()
-    this.#sockets?.https.close()
+    this.#closeSockets()
     setImmediate(this.#resign)
     return {}
   }
@@ -163,20 +166,47 @@ export class Holder {
     }
   }
 
-  #sharesListeners({ listeners }: WorkerStatus): boolean {
+  #holdsPublicPorts({ listeners }: WorkerStatus): boolean {
     const { bind, httpPort, httpsPort } = this.#options.config
     return listeners.bind === bind && listeners.httpPort === httpPort && listeners.httpsPort === httpsPort
+  }
+
+  #sharesListeners(status: WorkerStatus): boolean {
+    return this.#holdsPublicPorts(status) && status.listeners.tcpPorts === this.#options.config.tcpPorts.text
   }
 
   #bind(): void {
     const { bind, httpPort, httpsPort } = this.#options.config
     const http = bindSocket(bind, httpPort, 'BLOOMERY_HTTP_PORT')
     try {
-      this.#sockets = { http, https: bindSocket(bind, httpsPort, 'BLOOMERY_HTTPS_PORT') }
+      this.#sockets = { http, https: bindSocket(bind, httpsPort, 'BLOOMERY_HTTPS_PORT'), tcp: this.#bindTcp() }
     } catch (error) {
       http.close()
       throw error
     }
+  }
+
+  /** A port that another program has costs the routes on it, not the start. */
+  #bindTcp(): readonly BoundSocket[] {
+    const { tcpBind, tcpPorts } = this.#options.config
+    return tcpPorts.ports.flatMap((port) => {
+      try {
+        return [bindSocket(tcpBind, port, 'BLOOMERY_TCP_PORTS')]
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error
+        this.#options.log.warn(
+          { port, reason: error.message },
+          'a port for TCP routes cannot be had; routes on it are not served',
+        )
+        return []
+      }
+    })
+  }
+
+  #closeSockets(): void {
+    this.#sockets?.http.close()
+    this.#sockets?.https.close()
+    for (const socket of this.#sockets?.tcp ?? []) socket.close()
   }
 
   /** Sees to it that the slot has a worker of this generation. */
@@ -244,7 +274,8 @@ export class Holder {
       this.#bind()
     }
     if (!this.#sockets) throw new Error('no listening sockets')
-    return spawnWorker(spec, { httpFd: this.#sockets.http.fd, httpsFd: this.#sockets.https.fd })
+    const { http, https, tcp } = this.#sockets
+    return spawnWorker(spec, { httpFd: http.fd, httpsFd: https.fd, tcp })
   }
 
   #specOf(slot: string): WorkerSpec {

@@ -15,8 +15,29 @@ export const WorkerSpec = z.object({
 })
 export type WorkerSpec = z.infer<typeof WorkerSpec>
 
-/** File descriptors at which a worker finds its listening sockets. */
-export const WORKER_FDS = { http: 3, https: 4 } as const
+/** File descriptors at which a worker finds its listening sockets; those for TCP routes are `tcp` and the following. */
+const WORKER_FDS = { http: 3, https: 4, tcp: 5 } as const
+
+/** Bound sockets, as a worker is given them. */
+export interface WorkerSockets {
+  readonly httpFd: number
+  readonly httpsFd: number
+  readonly tcp: readonly TcpSocket[]
+}
+export interface TcpSocket {
+  readonly port: number
+  readonly fd: number
+}
+
+/** What this process was given, by the ports that stand among its arguments. */
+export const inheritedSockets = (ports: string): WorkerSockets => ({
+  httpFd: WORKER_FDS.http,
+  httpsFd: WORKER_FDS.https,
+  tcp: ports
+    .split(',')
+    .filter(Boolean)
+    .map((port, i) => ({ port: Number(port), fd: WORKER_FDS.tcp + i })),
+})
 
 const MAX_LOG_BYTES = 20 * 1024 * 1024
 
@@ -24,13 +45,14 @@ const MAX_LOG_BYTES = 20 * 1024 * 1024
  * Starts a worker that outlives this process: it has a session of its own and writes to a file, since a pipe would break with its
  * reader.
  */
-export function spawnWorker(spec: WorkerSpec, sockets: { readonly httpFd: number; readonly httpsFd: number }): number {
+export function spawnWorker(spec: WorkerSpec, sockets: WorkerSockets): number {
   const log = openLog(spec.logFile)
+  const tcpPorts = sockets.tcp.map(({ port }) => port).join(',')
   try {
-    const child = spawn(process.execPath, [...spec.execArgv, spec.script, spec.slot, spec.generation], {
+    const child = spawn(process.execPath, [...spec.execArgv, spec.script, spec.slot, spec.generation, tcpPorts], {
       detached: true,
       env: spec.env,
-      stdio: ['ignore', log, log, sockets.httpFd, sockets.httpsFd],
+      stdio: ['ignore', log, log, sockets.httpFd, sockets.httpsFd, ...sockets.tcp.map(({ fd }) => fd)],
     })
     child.unref()
     // How it fares is seen on its control socket, whoever started it.

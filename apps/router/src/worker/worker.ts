@@ -7,7 +7,7 @@ import type { Logger } from '@bloomery/telemetry'
 import { recordExchange } from '../access-log/record-exchange.js'
 import type { RouterConfig } from '../config.js'
 import { ControlClient, ControlServer, type Ask } from '../holder/control-socket.js'
-import { spawnWorker, WORKER_FDS, WorkerSpec } from '../holder/spawn-worker.js'
+import { spawnWorker, WorkerSpec, type WorkerSockets } from '../holder/spawn-worker.js'
 import type { WorkerStatus } from '../holder/worker-status.js'
 import { poolKeyOf } from '../forwarding/instance-forwarding.js'
 import { NodeDataPlane } from '../plain/node-data-plane.js'
@@ -16,6 +16,7 @@ import { parseAddress } from '../proxy/forwarding.js'
 import { createPipeline } from '../proxy/pipeline.js'
 import { keepTableFile, readTableFile } from '../table/table-file.js'
 import { RouteTable } from '../table/route-table.js'
+import { TcpRouter } from '../tcp/tcp-router.js'
 import { CertificateStore } from '../tls/certificate-store.js'
 import { followCertificateFolder } from '../tls/folder-certificates.js'
 import { followPlatformCertificates } from '../tls/platform-certificates.js'
@@ -29,6 +30,7 @@ export interface WorkerOptions {
   readonly config: RouterConfig
   readonly slot: string
   readonly generation: string
+  readonly sockets: WorkerSockets
   readonly log: Logger
 }
 
@@ -82,13 +84,19 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
   const deadline = Date.now() + FEED_PATIENCE_MS
   while (!feed.isCurrent && Date.now() < deadline) await delay(20)
-  await plane.listen({ httpFd: WORKER_FDS.http, httpsFd: WORKER_FDS.https })
+  const tcp = new TcpRouter({ table, localCells: new Set(config.localCells), log })
+  await Promise.all([plane.listen(options.sockets), tcp.listen(options.sockets.tcp)])
 
   const status = (): WorkerStatus => ({
     slot,
     generation,
     pid: process.pid,
-    listeners: { bind: config.bind, httpPort: config.httpPort, httpsPort: config.httpsPort },
+    listeners: {
+      bind: config.bind,
+      httpPort: config.httpPort,
+      httpsPort: config.httpsPort,
+      tcpPorts: config.tcpPorts.text,
+    },
     routes: table.size,
     feedCurrent: feed.isCurrent,
   })
@@ -102,7 +110,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       plane.announceDrain()
       await delay(config.drainWaitMs)
       feed.close()
-      await plane.close(config.drainTimeoutMs, idleGraceMs)
+      await Promise.all([plane.close(config.drainTimeoutMs, idleGraceMs), tcp.close(config.drainTimeoutMs)])
       following.close()
       await Promise.all([file.close(), logs.current.close()])
       control.close()
@@ -116,7 +124,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       case 'status':
         return status()
       case 'spawn':
-        return { pid: spawnWorker(WorkerSpec.parse(ask['spec']), { httpFd: WORKER_FDS.http, httpsFd: WORKER_FDS.https }) }
+        return { pid: spawnWorker(WorkerSpec.parse(ask['spec']), options.sockets) }
       case 'release':
         // A successor takes the slot's name and its spool; this worker serves until it is told to drain.
         control.release()
