@@ -1,0 +1,7 @@
+<?php
+
+namespace FastRoute;
+
+class BadRouteException extends \LogicException
+{
+}
