@@ -14,6 +14,7 @@ import { silentLogger } from '@bloomery/telemetry'
 import { recordExchange } from '../access-log/record-exchange.js'
 import { bindSocket } from '../holder/listening-sockets.js'
 import { poolKeyOf } from '../forwarding/instance-forwarding.js'
+import { Http1DataPlane } from '../http1/http1-data-plane.js'
 import { NodeDataPlane } from '../plain/node-data-plane.js'
 import { RouteTable } from '../table/route-table.js'
 import { CertificateStore } from '../tls/certificate-store.js'
@@ -33,7 +34,7 @@ export interface TestPlane {
 }
 
 export async function startPlane(
-  options: { hosts?: string[]; upstreams?: string[]; localCells?: string[]; patienceMs?: number } = {},
+  options: { hosts?: string[]; upstreams?: string[]; localCells?: string[]; patienceMs?: number; plane?: 'http1' | 'plain' } = {},
 ): Promise<TestPlane> {
   const table = new RouteTable()
   const certificates = new CertificateStore()
@@ -59,7 +60,7 @@ export async function startPlane(
       isHealthy: () => !plane.isDraining,
     }),
   }
-  const plane: DataPlane = new NodeDataPlane(deps)
+  const plane: DataPlane = options.plane === 'plain' ? new NodeDataPlane(deps) : new Http1DataPlane(deps)
   table.onWithdrawn((endpoint) => plane.forget(poolKeyOf(endpoint)))
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
   const http = bindSocket('127.0.0.1', 0, 'HTTP')

@@ -19,6 +19,8 @@ export const LIMITS = {
   /** How long the rest of an unwanted request body is read, so that the client can see the answer before the connection ends. */
   lingerMs: 5_000,
   /** Idle connections to endpoints: of one, and for how long. */
-  maxIdlePerEndpoint: 100,
+  /** Open connections of one address to one worker; a load balancer in front has one address, too. */
+  maxConnectionsPerClient: 20_000,
+  maxIdlePerEndpoint: 1_000,
   endpointIdleMs: 90_000,
 } as const

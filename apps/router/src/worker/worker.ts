@@ -10,7 +10,7 @@ import { ControlClient, ControlServer, type Ask } from '../holder/control-socket
 import { spawnWorker, WorkerSpec, type WorkerSockets } from '../holder/spawn-worker.js'
 import type { WorkerStatus } from '../holder/worker-status.js'
 import { poolKeyOf } from '../forwarding/instance-forwarding.js'
-import { NodeDataPlane } from '../plain/node-data-plane.js'
+import { Http1DataPlane } from '../http1/http1-data-plane.js'
 import type { DataPlane } from '../proxy/data-plane.js'
 import { parseAddress } from '../proxy/forwarding.js'
 import { createPipeline } from '../proxy/pipeline.js'
@@ -68,7 +68,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 
   const certificates = new CertificateStore()
   const following = await followCertificates(config, certificates, identity, log)
-  const plane: DataPlane = new NodeDataPlane({
+  const plane: DataPlane = new Http1DataPlane({
     log,
     findCertificate: (name) => certificates.find(name),
     record: recordExchange({ sender: () => logs.current }),

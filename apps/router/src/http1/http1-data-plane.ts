@@ -1,0 +1,154 @@
+import { createServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls'
+import type { DataPlane, DataPlaneDeps } from '../proxy/data-plane.js'
+import type { ClientConnection } from '../proxy/exchange.js'
+import { LIMITS } from '../proxy/limits.js'
+import { ClientChannel, type ClientChannelDeps } from './client-channel.js'
+import { CoarseClock } from './clock.js'
+import { EndpointChannel } from './endpoint-channel.js'
+import { EndpointPool } from './endpoint-pool.js'
+import { HandlerServer } from './handler-server.js'
+
+/** Deadlines are looked at this often; what waits is over at most so much too late. */
+const TICK_MS = 500
+const HANDSHAKE_MS = 10_000
+const IDLE_LOOK_MS = 50
+
+/** The data plane for HTTP/1.1 on bare sockets. */
+export class Http1DataPlane implements DataPlane {
+  readonly #http: Server
+  readonly #https: TlsServer
+  readonly #channels = new Set<ClientChannel>()
+  /** What carries TLS, from before the handshake on. */
+  readonly #underTls = new Set<Socket>()
+  readonly #perClient = new Map<string, number>()
+  readonly #clock: CoarseClock
+  readonly #pool: EndpointPool
+  readonly #handlers = new HandlerServer()
+  readonly #channelDeps: ClientChannelDeps
+  #draining = false
+  #onEmpty: (() => void) | undefined
+
+  constructor(private readonly deps: DataPlaneDeps) {
+    this.#clock = new CoarseClock(TICK_MS, () => this.#tick())
+    this.#pool = new EndpointPool(this.#clock)
+    this.#channelDeps = {
+      decide: deps.decide,
+      record: deps.record,
+      log: deps.log,
+      clock: this.#clock,
+      acquire: (target, reuse) => this.#pool.acquire(target, reuse),
+      openHandler: (exchange, handler) =>
+        new EndpointChannel('', this.#handlers.open(exchange, handler), false, {
+          onIdle: (channel) => channel.destroy(),
+          onClosed: () => undefined,
+        }),
+      isDraining: () => this.#draining,
+      onClosed: (channel) => this.#onClosed(channel),
+    }
+    this.#http = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket, false))
+    this.#https = createTlsServer({
+      allowHalfOpen: true,
+      noDelay: true,
+      minVersion: 'TLSv1.2',
+      handshakeTimeout: HANDSHAKE_MS,
+      ALPNProtocols: deps.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
+      SNICallback: (name, done) => done(null, deps.findCertificate(name)),
+    })
+    this.#https.on('connection', (socket: Socket) => {
+      this.#underTls.add(socket)
+      socket.once('close', () => this.#underTls.delete(socket))
+    })
+    this.#https.on('tlsClientError', (_error, socket) => socket.destroy())
+    this.#https.on('secureConnection', (socket) => this.#acceptSecure(socket))
+  }
+
+  get isDraining(): boolean {
+    return this.#draining
+  }
+
+  async listen({ httpFd, httpsFd }: { readonly httpFd: number; readonly httpsFd: number }): Promise<void> {
+    await Promise.all([listenOn(this.#http, httpFd), listenOn(this.#https, httpsFd)])
+  }
+
+  setDefaultCertificate(certificate: { readonly certificatePem: string; readonly privateKeyPem: string }): void {
+    this.#https.setSecureContext({ cert: certificate.certificatePem, key: certificate.privateKeyPem, minVersion: 'TLSv1.2' })
+  }
+
+  forget(poolKey: string): void {
+    this.#pool.forget(poolKey)
+  }
+
+  announceDrain(): void {
+    this.#draining = true
+    this.deps.http2?.announceDrain()
+  }
+
+  async close(timeoutMs: number, idleGraceMs: number): Promise<void> {
+    this.#draining = true
+    const servers = [this.#http, this.#https]
+    const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
+    const idleFrom = Date.now() + Math.min(idleGraceMs, timeoutMs)
+    const idle = setInterval(() => {
+      if (Date.now() >= idleFrom) for (const channel of this.#channels) channel.closeIfIdle()
+    }, IDLE_LOOK_MS)
+    const cut = setTimeout(() => {
+      for (const channel of [...this.#channels]) channel.destroy()
+      for (const socket of this.#underTls) socket.destroy()
+    }, timeoutMs)
+    const empty = new Promise<void>((resolve) => {
+      this.#onEmpty = resolve
+      if (this.#channels.size === 0) resolve()
+    })
+    await Promise.all([empty, this.deps.http2?.close(timeoutMs), ...closed])
+    clearInterval(idle)
+    clearTimeout(cut)
+    this.#clock.stop()
+    this.#pool.close()
+    this.#handlers.close()
+  }
+
+  #acceptSecure(socket: TLSSocket): void {
+    if (socket.alpnProtocol === 'h2' && this.deps.http2) {
+      socket.on('error', () => socket.destroy())
+      this.deps.http2.accept(socket)
+    } else this.#accept(socket, true)
+  }
+
+  #accept(socket: Socket, secure: boolean): void {
+    const { remoteAddress = '', remotePort = 0 } = socket
+    const address = remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress
+    const count = (this.#perClient.get(address) ?? 0) + 1
+    if (count > LIMITS.maxConnectionsPerClient) {
+      socket.destroy()
+      return
+    }
+    this.#perClient.set(address, count)
+    const facts: ClientConnection = { secure, address, port: remotePort }
+    this.#channels.add(new ClientChannel(socket, facts, this.#channelDeps))
+  }
+
+  #onClosed(channel: ClientChannel): void {
+    if (!this.#channels.delete(channel)) return
+    const { address } = channel.facts
+    const count = (this.#perClient.get(address) ?? 1) - 1
+    if (count > 0) this.#perClient.set(address, count)
+    else this.#perClient.delete(address)
+    if (this.#channels.size === 0) this.#onEmpty?.()
+  }
+
+  #tick(): void {
+    const { now } = this.#clock
+    for (const channel of this.#channels) if (channel.deadline < now) channel.expire()
+    this.#pool.tick()
+  }
+}
+
+const listenOn = (server: Server, fd: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ fd }, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })

@@ -1,0 +1,56 @@
+import type { Duplex } from 'node:stream'
+
+/** Up to here text and bytes go out as one string, which costs less than several buffers. */
+const GATHER_BYTES = 16 * 1024
+/** More than this waiting for the peer means that it is slow. */
+const HIGH_WATER_BYTES = 64 * 1024
+
+/**
+ * What one side of a connection is to be sent. Small parts are gathered and leave as one write; whoever has written calls
+ * {@link flush} at the end of its turn.
+ */
+export class Outgoing {
+  /** Latin-1: each character is a byte. */
+  #gathered = ''
+
+  constructor(private readonly socket: Duplex) {}
+
+  text(text: string): void {
+    this.#gathered += text
+  }
+
+  bytes(chunk: Buffer): void {
+    if (this.#gathered.length + chunk.length <= GATHER_BYTES) {
+      this.#gathered += chunk.toString('latin1')
+      return
+    }
+    if (this.#gathered === '') {
+      this.socket.write(chunk)
+      return
+    }
+    this.socket.cork()
+    this.flush()
+    this.socket.write(chunk)
+    this.socket.uncork()
+  }
+
+  /** Bytes as one chunk of a chunked body. */
+  chunk(bytes: Buffer): void {
+    if (bytes.length === 0) return
+    this.#gathered += `${bytes.length.toString(16)}\r\n`
+    this.bytes(bytes)
+    this.#gathered += '\r\n'
+  }
+
+  flush(): void {
+    if (this.#gathered === '') return
+    const text = this.#gathered
+    this.#gathered = ''
+    this.socket.write(text, 'latin1')
+  }
+
+  /** Whether the peer takes more. If not, 'drain' is emitted once it does. */
+  get isSlow(): boolean {
+    return this.socket.writableLength > HIGH_WATER_BYTES
+  }
+}
