@@ -44,9 +44,11 @@ function version1(parent: string): Cgroups {
       for (const folder of of(name)) mkdirSync(folder, { recursive: true })
       const [memory = '', pids = '', cpu = ''] = folders.map((folder) => join(folder, name))
       const bytes = String(limits.memoryMb * MIB)
+      // A group of that name may be left from before with lower limits; the one with swap may never be the lower of the two.
+      const withSwap = join(memory, 'memory.memsw.limit_in_bytes')
+      if (existsSync(withSwap)) writeFileSync(withSwap, '-1')
       writeFileSync(join(memory, 'memory.limit_in_bytes'), bytes)
-      if (existsSync(join(memory, 'memory.memsw.limit_in_bytes')))
-        writeFileSync(join(memory, 'memory.memsw.limit_in_bytes'), bytes)
+      if (existsSync(withSwap)) writeFileSync(withSwap, bytes)
       writeFileSync(join(pids, 'pids.max'), String(limits.pidsLimit))
       writeFileSync(join(cpu, 'cpu.shares'), String(Math.max(2, Math.round((limits.cpuWeight * 1024) / 100))))
       return of(name)
