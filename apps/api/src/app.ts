@@ -16,12 +16,15 @@ import { appRoutes } from './resources/apps/routes.js'
 import { auditEventRoutes } from './resources/audit-events/routes.js'
 import { buildpackRoutes } from './resources/buildpacks/routes.js'
 import { unkeptAppRoutes } from './resources/apps/unkept-routes.js'
+import { buildExplanationRoutes } from './resources/builds/explanation-routes.js'
 import { buildRoutes } from './resources/builds/routes.js'
+import { componentRoutes } from './resources/components/routes.js'
 import { deploymentRoutes } from './resources/deployments/routes.js'
 import { domainRoutes } from './resources/domains/routes.js'
 import { dropletRoutes } from './resources/droplets/routes.js'
 import { environmentGroupRoutes } from './resources/environment-groups/routes.js'
 import { featureFlagRoutes } from './resources/feature-flags/routes.js'
+import { garbageRoutes } from './resources/garbage/routes.js'
 import { logCacheRoutes } from './resources/log-cache/routes.js'
 import { manifestRoutes } from './resources/manifests/routes.js'
 import { organizationQuotaRoutes } from './resources/organization-quotas/routes.js'
@@ -35,8 +38,12 @@ import { routerGroupRoutes } from './resources/router-groups/routes.js'
 import { destinationRoutes } from './resources/routes/destination-routes.js'
 import { routeRoutes } from './resources/routes/routes.js'
 import { routeSharingRoutes } from './resources/routes/sharing-routes.js'
+import { serviceBrokerRoutes } from './resources/service-brokers/routes.js'
 import { serviceCredentialBindingRoutes } from './resources/service-credential-bindings/routes.js'
+import { serviceRouteBindingRoutes } from './resources/service-route-bindings/routes.js'
 import { serviceInstanceRoutes } from './resources/service-instances/routes.js'
+import { serviceOfferingRoutes } from './resources/service-offerings/routes.js'
+import { servicePlanRoutes } from './resources/service-plans/routes.js'
 import { spaceQuotaRoutes } from './resources/space-quotas/routes.js'
 import { spaceFeatureRoutes } from './resources/spaces/feature-routes.js'
 import { spaceRoutes } from './resources/spaces/routes.js'
@@ -82,6 +89,8 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   packageRoutes,
   dropletRoutes,
   buildRoutes,
+  buildExplanationRoutes,
+  componentRoutes,
   deploymentRoutes,
   manifestRoutes,
   featureFlagRoutes,
@@ -89,8 +98,13 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   auditEventRoutes,
   stackRoutes,
   buildpackRoutes,
+  serviceBrokerRoutes,
+  serviceOfferingRoutes,
+  servicePlanRoutes,
   serviceInstanceRoutes,
   serviceCredentialBindingRoutes,
+  serviceRouteBindingRoutes,
+  garbageRoutes,
   logCacheRoutes,
   absentRoutes,
 ]

@@ -8,10 +8,17 @@ export interface AuditTarget {
   readonly name: string
 }
 
+/** Who did it: whoever asked, or a service broker by its catalog. */
+export interface AuditActor {
+  readonly guid: string
+  readonly name: string
+  readonly kind: JobActor['kind'] | 'service_broker'
+}
+
 /** Writes an audit event in the transaction of the change it tells of. Never put a secret into `data`. */
 export async function recordAudit(
   tx: Transaction,
-  actor: Pick<JobActor, 'guid' | 'name' | 'kind'>,
+  actor: AuditActor,
   event: {
     type: string
     target: AuditTarget

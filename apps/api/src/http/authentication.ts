@@ -21,7 +21,7 @@ export function authenticate(app: FastifyInstance, context: Context, tokens: Tok
       throw new CfError('NotAuthenticated', 'Authentication error')
     }
     // Basic credentials belong to the token endpoint, which reads them itself.
-    if (!rule.token) return
+    if (!rule.token && !('readsToken' in rule)) return
     const token = /^bearer (.+)$/i.exec(header)?.[1]
     if (!token) throw new CfError('InvalidAuthToken', 'Invalid Auth Token')
     request.principal = await tokens.verify(token)

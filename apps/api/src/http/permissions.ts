@@ -8,6 +8,8 @@ import { isAdmin, isGlobalReader, type Principal } from './principal.js'
  */
 export const PERMISSIONS = {
   public: { token: false, scope: null, adminOnly: false },
+  /** Open to all; a token that is given is read, and lets its bearer see more. */
+  marketplace: { token: false, scope: null, adminOnly: false, readsToken: true },
   /** Any valid token; lists are scoped to what the caller may see. */
   authenticated: { token: true, scope: null, adminOnly: false },
   'org.read': { token: true, scope: 'read', adminOnly: false },
@@ -29,7 +31,7 @@ export const PERMISSIONS = {
   'clients.write': { token: true, scope: null, adminOnly: false, anyOf: ['clients.write', 'uaa.admin'] },
 } as const satisfies Record<
   string,
-  { token: boolean; scope: 'read' | 'write' | null; adminOnly: boolean; anyOf?: readonly string[] }
+  { token: boolean; scope: 'read' | 'write' | null; adminOnly: boolean; anyOf?: readonly string[]; readsToken?: true }
 >
 export type Permission = keyof typeof PERMISSIONS
 

@@ -59,7 +59,10 @@ export type Step =
   | { readonly kind: 'refuse'; readonly error: CfError }
 
 /** All that a broker can have answered; which part is there follows from the request. */
-export type BrokerAnswer = Partial<InstanceAnswer & DeleteAnswer & BindingAnswer & FetchedInstance & FetchedBinding>
+export type BrokerAnswer = Partial<InstanceAnswer & DeleteAnswer & BindingAnswer & FetchedInstance & FetchedBinding> & {
+  /** What the last poll said. */
+  readonly description?: string
+}
 
 export interface OperationFailure {
   readonly error: CfError

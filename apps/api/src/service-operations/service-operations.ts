@@ -1,6 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { CfError } from '@bloomery/contracts'
-import { execute, rows, sql, type Database, type Pool, type ServiceOperation, type Transaction } from '@bloomery/database'
+import {
+  execute,
+  rows,
+  sql,
+  type Database,
+  type Pool,
+  type Prisma,
+  type ServiceOperation,
+  type Transaction,
+} from '@bloomery/database'
 import {
   afterAnswer,
   afterDeadline,
@@ -112,7 +121,16 @@ export class ServiceOperations {
     which: { resourceType: OperatedResource; resourceGuid: string; type?: OperationType },
     error: CfError,
   ): Promise<void> {
-    const found = await tx.serviceOperation.findMany({ where: which })
+    await this.#cancel(tx, which, error)
+  }
+
+  /** Ends all work on an instance and its bindings. */
+  async cancelAll(tx: Transaction, serviceInstanceGuid: string, error: CfError): Promise<void> {
+    await this.#cancel(tx, { serviceInstanceGuid }, error)
+  }
+
+  async #cancel(tx: Transaction, where: Prisma.ServiceOperationWhereInput, error: CfError): Promise<void> {
+    const found = await tx.serviceOperation.findMany({ where })
     await tx.serviceOperation.deleteMany({ where: { guid: { in: found.map(({ guid }) => guid) } } })
     for (const { jobGuid } of found) if (jobGuid !== null) await this.parts.jobs.settle(tx, jobGuid, { state: 'FAILED', error })
   }

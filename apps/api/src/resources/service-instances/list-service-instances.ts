@@ -18,18 +18,20 @@ export async function listServiceInstances(db: Database, request: FastifyRequest
     const values = query.values(name)
     return values ? [condition(values)] : []
   }
-  const nothing = () => ({ guid: { in: [] } })
+  /** Of home and shared spaces alike. */
+  const inSpace = (space: Prisma.SpaceWhereInput): Prisma.ServiceInstanceWhereInput => ({
+    OR: [{ space }, { sharings: { some: { space } } }],
+  })
   const where: Prisma.ServiceInstanceWhereInput = {
     AND: [
-      request.access.isGlobalReader ? {} : { space: request.access.spaces() },
+      request.access.isGlobalReader ? {} : inSpace(request.access.spaces()),
       ...query.common,
       ...among('names', (values) => ({ name: { in: values } })),
       ...among('type', (values) => ({ type: { in: values } })),
-      ...among('space_guids', (values) => ({ spaceGuid: { in: values } })),
+      ...among('space_guids', (values) => inSpace({ guid: { in: values } })),
       ...among('organization_guids', (values) => ({ space: { organizationGuid: { in: values } } })),
-      // There are no plans, so no instance has one of them.
-      ...among('service_plan_guids', nothing),
-      ...among('service_plan_names', nothing),
+      ...among('service_plan_guids', (values) => ({ planGuid: { in: values } })),
+      ...among('service_plan_names', (values) => ({ plan: { name: { in: values } } })),
     ],
   }
   const page = await readPage(

@@ -1,33 +1,43 @@
-import { randomUUID } from 'node:crypto'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { CfError } from '@bloomery/contracts'
-import { isUniqueViolation, Prisma } from '@bloomery/database'
+import { isUniqueViolation } from '@bloomery/database'
 import { parseBody } from '../../http/bodies.js'
 import type { Context } from '../../http/context.js'
 import { notFound, unprocessable } from '../../http/errors.js'
 import { requireFeature } from '../../http/feature-flags.js'
 import { parseListQuery } from '../../http/lists.js'
-import { applyMetadata } from '../../http/metadata.js'
 import { notAuthorized } from '../../http/permissions.js'
 import { actorOf } from '../../jobs/routes.js'
 import { Credentials, instanceCredentialsContext } from '../../runs/environment-sources.js'
+import { acceptOperation, requireIdle } from '../../service-operations/accept-operation.js'
+import { createInstanceHandler } from './create-handler.js'
+import { createManaged } from './create-managed.js'
+import { deleteInstanceHandler } from './delete-handler.js'
 import { deleteServiceInstance } from './delete-service-instance.js'
-import { findServiceInstance, lockServiceInstance } from './find-service-instance.js'
+import { fetchParameters } from './fetch-parameters.js'
+import { findServiceInstance, isSharedWithCaller, lockServiceInstance } from './find-service-instance.js'
 import { INSTANCE_FIELDS, includedFields } from './included-fields.js'
-import { AnyInstance, CreateUserProvided, UpdateUserProvided } from './inputs.js'
-import { recordInstanceEvent } from './instance-events.js'
+import { AnyInstance, CreateManaged, CreateUserProvided, UpdateManaged, UpdateUserProvided } from './inputs.js'
 import { listServiceInstances } from './list-service-instances.js'
-import { presentServiceInstance, succeeded } from './presenter.js'
+import { isManaged } from './managed-request.js'
+import { presentServiceInstance } from './presenter.js'
+import { purgeServiceInstance } from './purge-service-instance.js'
 import { sharingRoutes } from './sharing-routes.js'
+import { updateInstanceHandler } from './update-handler.js'
+import { updateManaged } from './update-managed.js'
+import { createUserProvided, updateUserProvided } from './user-provided.js'
 
 interface ByGuid {
   Params: { guid: string }
 }
 const PATH = '/v3/service_instances/:guid'
 
-/** Services that apps are bound to. Those of a broker come with the brokers; user-provided ones are all here. */
+/** Services that apps are bound to: made by brokers, or told of by users. */
 export function serviceInstanceRoutes(app: FastifyInstance, context: Context): void {
-  const { db, keyring } = context
+  const { db, keyring, operations } = context
+  operations.register('instance', 'create', createInstanceHandler(context))
+  operations.register('instance', 'update', updateInstanceHandler(context))
+  operations.register('instance', 'delete', deleteInstanceHandler(context))
   sharingRoutes(app, context)
 
   app.get('/v3/service_instances', { config: { permission: 'authenticated' } }, (request) => listServiceInstances(db, request))
@@ -48,29 +58,31 @@ export function serviceInstanceRoutes(app: FastifyInstance, context: Context): v
   })
 
   app.get<ByGuid>(`${PATH}/parameters`, { config: { permission: 'space.read' } }, async (request) => {
-    await findServiceInstance(db, request, request.params.guid, 'space.read')
-    throw new CfError('BadRequest', 'This service does not support fetching service instance parameters.')
+    const instance = await findServiceInstance(db, request, request.params.guid, 'space.read')
+    // Who sees it through a sharing alone does not see how it was made.
+    await request.access.requireInSpace('space.read', instance.space, 'Service instance not found')
+    return fetchParameters(context, request, instance)
   })
 
   app.get<ByGuid>(`${PATH}/permissions`, { config: { permission: 'authenticated' } }, async (request) => {
-    const instance = await db.serviceInstance.findUnique({ where: { guid: request.params.guid }, include: { space: true } })
+    const instance = await db.serviceInstance.findUnique({
+      where: { guid: request.params.guid },
+      include: { space: { include: { organization: true } } },
+    })
     if (!instance) throw notFound('Service instance')
-    const [read, manage] = await Promise.all([
+    const [read, manage, shared] = await Promise.all([
       request.access.hasInSpace('space.read', instance.space),
       request.access.hasInSpace('space.develop', instance.space),
+      isSharedWithCaller(db, request, instance.guid),
     ])
-    return { read, manage }
+    const suspended = instance.space.organization.suspended && !request.access.isAdmin
+    return { read: read || shared, manage: manage && !suspended }
   })
 
   app.post('/v3/service_instances', { config: { permission: 'space.develop' } }, async (request, reply) => {
     if (!request.access.isAdmin) await requireFeature(db, 'service_instance_creation')
-    if (parseBody(AnyInstance, request.body).type === 'managed')
-      throw unprocessable('Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.')
-    return createUserProvided(request, reply)
-  })
-
-  const createUserProvided = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const input = parseBody(CreateUserProvided, request.body)
+    const { type } = parseBody(AnyInstance, request.body)
+    const input = type === 'managed' ? parseBody(CreateManaged, request.body) : parseBody(CreateUserProvided, request.body)
     const space = await db.space.findUnique({
       where: { guid: input.relationships.space.data.guid },
       include: { organization: true },
@@ -78,95 +90,58 @@ export function serviceInstanceRoutes(app: FastifyInstance, context: Context): v
     if (!space || !(await request.access.hasInSpace('space.read', space)))
       throw unprocessable('Invalid space. Ensure that the space exists and you have access to it.')
     await request.access.requireInSpace('space.develop', space, 'Space not found')
-    const guid = randomUUID()
     try {
-      const instance = await db.$transaction(async (tx) => {
-        const created = await tx.serviceInstance.create({
-          data: {
-            guid,
-            name: input.name,
-            type: 'user-provided',
-            spaceGuid: space.guid,
-            tags: input.tags ?? [],
-            syslogDrainUrl: input.syslog_drain_url || null,
-            routeServiceUrl: input.route_service_url || null,
-            ...(input.credentials
-              ? { credentialsEncrypted: { ...keyring.encryptJson(input.credentials, instanceCredentialsContext(guid)) } }
-              : {}),
-            lastOperation: { ...succeeded('create', context.now()) },
-            ...applyMetadata(undefined, input.metadata),
-          },
-        })
-        await recordInstanceEvent(tx, actorOf(request), { ...created, space }, 'create', requestOf(input))
-        return created
-      })
-      return await reply.code(201).send(presentServiceInstance(instance, request.baseUrl))
+      return input.type === 'managed'
+        ? await createManaged(context, request, reply, input, space)
+        : await createUserProvided(context, request, reply, input, space)
     } catch (error) {
       throw nameTaken(error, input.name)
     }
-  }
+  })
 
-  app.patch<ByGuid>(PATH, { config: { permission: 'space.develop' } }, async (request) => {
-    const { guid } = await findServiceInstance(db, request, request.params.guid, 'space.develop')
-    const input = parseBody(UpdateUserProvided, request.body)
+  app.patch<ByGuid>(PATH, { config: { permission: 'space.develop' } }, async (request, reply) => {
+    const instance = await findServiceInstance(db, request, request.params.guid, 'space.develop')
+    const name = (request.body as { name?: unknown } | undefined)?.name
     try {
-      const updated = await db.$transaction(async (tx) => {
-        const present = await lockServiceInstance(tx, guid)
-        await recordInstanceEvent(
-          tx,
-          actorOf(request),
-          { ...present, name: input.name ?? present.name },
-          'update',
-          requestOf(input),
-        )
-        return tx.serviceInstance.update({
-          where: { guid },
-          data: {
-            ...(input.name === undefined ? {} : { name: input.name }),
-            ...(input.tags == null ? {} : { tags: input.tags }),
-            ...(input.syslog_drain_url === undefined ? {} : { syslogDrainUrl: input.syslog_drain_url || null }),
-            ...(input.route_service_url === undefined ? {} : { routeServiceUrl: input.route_service_url || null }),
-            ...credentialsAfter(guid, input),
-            // Metadata alone is no operation on the service.
-            ...(Object.keys(input).some((key) => key !== 'metadata')
-              ? { lastOperation: { ...succeeded('update', context.now()) } }
-              : {}),
-            ...applyMetadata(present, input.metadata),
-          },
-        })
-      })
-      return presentServiceInstance(updated, request.baseUrl)
+      return isManaged(instance)
+        ? await updateManaged(context, request, reply, instance, parseBody(UpdateManaged, request.body))
+        : await updateUserProvided(context, request, instance, parseBody(UpdateUserProvided, request.body))
     } catch (error) {
-      throw nameTaken(error, input.name ?? '')
+      throw nameTaken(error, String(name))
     }
   })
 
-  /** Given credentials replace those that were; an absent key leaves them. */
-  const credentialsAfter = (guid: string, { credentials }: UpdateUserProvided) => {
-    if (credentials === undefined) return {}
-    if (credentials === null || Object.keys(credentials).length === 0) return { credentialsEncrypted: Prisma.DbNull }
-    return { credentialsEncrypted: { ...keyring.encryptJson(credentials, instanceCredentialsContext(guid)) } }
-  }
-
   app.delete<ByGuid>(PATH, { config: { permission: 'space.develop' } }, async (request, reply) => {
     const instance = await findServiceInstance(db, request, request.params.guid, 'space.develop')
-    const { purge } = request.query as { purge?: string }
-    // Forgetting a broker's instance without asking the broker is for operators.
-    if (purge === 'true' && instance.type === 'managed' && !request.access.isAdmin) throw notAuthorized()
-    await db.$transaction((tx) => deleteServiceInstance(tx, actorOf(request), instance.guid))
+    const actor = actorOf(request)
+    const isPurge = (request.query as { purge?: string }).purge === 'true'
+    if (isPurge) {
+      // Forgetting a broker's instance without asking the broker is for operators, and for whoever has the broker in a space.
+      if (isManaged(instance) && !request.access.isAdmin && instance.plan.offering.broker.spaceGuid === null)
+        throw notAuthorized()
+      await db.$transaction((tx) => purgeServiceInstance(tx, context, actor, instance.guid))
+      return reply.code(204).send()
+    }
+    if (isManaged(instance))
+      return acceptOperation(context, request, reply, async (tx) => {
+        const present = await lockServiceInstance(tx, instance.guid)
+        await requireIdle(tx, present, 'delete')
+        return operations.enqueue(tx, {
+          resourceType: 'instance',
+          resourceGuid: present.guid,
+          serviceInstanceGuid: present.guid,
+          type: 'delete',
+          brokerGuid: present.plan?.offering.brokerGuid ?? null,
+          params: {},
+          actor,
+          job: { operation: 'service_instance.delete', resourceType: 'service_instances' },
+        })
+      })
+    await db.$transaction((tx) => deleteServiceInstance(tx, actor, instance.guid))
+    context.nudges.send({ topic: 'scheduler' })
     return reply.code(204).send()
   })
 }
 
-/** What the event tells of the request: never the credentials. */
-const requestOf = (input: Partial<UpdateUserProvided>): Prisma.InputJsonObject => ({
-  ...(input.name === undefined ? {} : { name: input.name }),
-  ...(input.tags == null ? {} : { tags: input.tags }),
-  ...(input.credentials === undefined ? {} : { credentials: '[PRIVATE DATA HIDDEN]' }),
-  // Addresses may carry a password.
-  ...(input.syslog_drain_url === undefined ? {} : { syslog_drain_url: '[PRIVATE DATA HIDDEN]' }),
-  ...(input.route_service_url === undefined ? {} : { route_service_url: '[PRIVATE DATA HIDDEN]' }),
-})
-
 const nameTaken = (error: unknown, name: string): unknown =>
-  isUniqueViolation(error) ? unprocessable(`The service instance name is taken: ${name}.`) : error
+  isUniqueViolation(error) && !(error instanceof CfError) ? unprocessable(`The service instance name is taken: ${name}.`) : error

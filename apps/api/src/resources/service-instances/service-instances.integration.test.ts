@@ -139,7 +139,7 @@ describe('user-provided services', () => {
     [{ tags: ['x'.repeat(3000)] }, 'Tags combined length of tags cannot exceed 2048'],
     [{ colour: 'red' }, "Unknown field(s): 'colour'"],
     [{ type: 'other' }, "Type must be one of 'managed', 'user-provided'"],
-    [{ type: 'managed' }, 'Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.'],
+    [{ type: 'managed' }, 'Relationships.service_plan must be given'],
     [
       { relationships: { space: { data: { guid: 'nowhere' } } } },
       'Invalid space. Ensure that the space exists and you have access to it.',

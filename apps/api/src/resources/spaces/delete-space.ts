@@ -1,9 +1,14 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { CfError } from '@bloomery/contracts'
 import { z } from 'zod'
 import { recordAudit } from '../../http/audit.js'
 import type { Context } from '../../http/context.js'
 import type { JobActor, RunningJob } from '../../jobs/jobs.js'
 import { deleteRoutes } from '../routes/delete-routes.js'
+import { removeDashboardClients } from '../service-brokers/dashboard-clients.js'
 import { deleteServiceInstance } from '../service-instances/delete-service-instance.js'
+import { INSTANCE_PARTS } from '../service-instances/find-service-instance.js'
+import { readLastOperation } from '../service-instances/last-operation.js'
 
 export const DeleteSpaceParams = z.object({ guid: z.string() })
 
@@ -18,6 +23,7 @@ export async function deleteSpace(context: Context, guid: string, job: RunningJo
   await deleteServiceInstances(context, guid, actor)
   await deleteRoutes(context, { spaceGuid: guid }, actor)
   await db.$transaction(async (tx) => {
+    for (const broker of await tx.serviceBroker.findMany({ where: { spaceGuid: guid } })) await removeDashboardClients(tx, broker)
     const { count } = await tx.space.deleteMany({ where: { guid } })
     if (count === 0) return
     await recordAudit(tx, actor, {
@@ -30,7 +36,38 @@ export async function deleteSpace(context: Context, guid: string, job: RunningJo
   })
 }
 
-async function deleteServiceInstances({ db }: Context, spaceGuid: string, actor: JobActor): Promise<void> {
-  const instances = await db.serviceInstance.findMany({ where: { spaceGuid }, select: { guid: true } })
-  for (const { guid } of instances) await db.$transaction((tx) => deleteServiceInstance(tx, actor, guid))
+const LOOK_EVERY_MS = 300
+
+/** Those of brokers are deprovisioned, and waited for: a space whose services could not be removed stays. */
+async function deleteServiceInstances({ db, operations }: Context, spaceGuid: string, actor: JobActor): Promise<void> {
+  const where = { spaceGuid }
+  for (const { guid } of await db.serviceInstance.findMany({ where: { ...where, type: 'user-provided' } }))
+    await db.$transaction((tx) => deleteServiceInstance(tx, actor, guid))
+  const managed = await db.serviceInstance.findMany({ where, include: INSTANCE_PARTS })
+  await db.$transaction(async (tx) => {
+    for (const { guid, plan } of managed)
+      await operations.enqueue(tx, {
+        resourceType: 'instance',
+        resourceGuid: guid,
+        serviceInstanceGuid: guid,
+        type: 'delete',
+        brokerGuid: plan?.offering.brokerGuid ?? null,
+        params: {},
+        actor,
+      })
+  })
+  operations.kick()
+  const guids = managed.map(({ guid }) => guid)
+  const pending = () =>
+    db.serviceOperation.count({ where: { resourceType: 'instance', resourceGuid: { in: guids }, type: 'delete' } })
+  while ((await pending()) > 0) await delay(LOOK_EVERY_MS)
+  const left = await db.serviceInstance.findMany({ where })
+  if (left.length === 0) return
+  const reasons = left.map(
+    ({ name, lastOperation }) => `\t${name}: ${readLastOperation(lastOperation)?.description ?? 'could not be deleted'}`,
+  )
+  throw new CfError(
+    'SpaceDeletionFailed',
+    `Deletion of space failed because one or more resources within could not be deleted.\n\n${reasons.join('\n\n')}`,
+  )
 }
