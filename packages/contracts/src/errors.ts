@@ -15,6 +15,7 @@ export const CF_ERRORS = {
   ServiceUnavailable: { code: 10015, title: 'CF-ServiceUnavailable', status: 503 },
   FeatureDisabled: { code: 330002, title: 'CF-FeatureDisabled', status: 403 },
   RouteNotFound: { code: 210002, title: 'CF-RouteNotFound', status: 404 },
+  ServiceInstanceAlreadyBoundToSameRoute: { code: 130008, title: 'CF-ServiceInstanceAlreadyBoundToSameRoute', status: 422 },
   OrgQuotaTotalRoutesExceeded: { code: 310006, title: 'CF-OrgQuotaTotalRoutesExceeded', status: 422 },
   AppPackageInvalid: { code: 150001, title: 'CF-AppPackageInvalid', status: 400 },
   AppBitsUploadInvalid: { code: 160001, title: 'CF-AppBitsUploadInvalid', status: 400 },
