@@ -16,12 +16,17 @@ export interface RetentionDeps {
   readonly now: () => Date
 }
 
+/** One replica at a time; see `collect`. */
+export async function retain(deps: RetentionDeps): Promise<void> {
+  if (!(await acquireLease(deps.pool, 'retention', deps.holder, LEASE_MS))) return
+  await collect(deps)
+}
+
 /**
  * Lets go of what is only past: rows first, then their blobs. Ended at any line, the next run finds what is left; run twice at
- * once it does no harm, the lease only spares the effort.
+ * once it does no harm, a lease only spares the effort. Answers how many blobs were deleted.
  */
-export async function retain({ pool, blobstore, log, holder, now }: RetentionDeps): Promise<void> {
-  if (!(await acquireLease(pool, 'retention', holder, LEASE_MS))) return
+export async function collect({ pool, blobstore, log, now }: Omit<RetentionDeps, 'holder'>): Promise<number> {
   await dropOldRows(pool)
   const expired = await expireBits(pool)
   let deleted = 0
@@ -34,4 +39,5 @@ export async function retain({ pool, blobstore, log, holder, now }: RetentionDep
     deleted++
   }
   if (deleted > 0) log.info({ blobs: deleted }, 'bits that nobody needs any more deleted')
+  return deleted
 }

@@ -164,7 +164,10 @@ export function packageRoutes(app: FastifyInstance, context: Context): void {
 
   app.get<ByGuid>('/v3/packages/:guid/droplets', { config: { permission: 'space.read' } }, async (request) => {
     const { row } = await find(request, 'space.read')
-    return listDroplets(context, request, { packageGuid: row.guid })
+    // A package may have been found to give a droplet that an earlier one gave.
+    const builds = await db.build.findMany({ where: { packageGuid: row.guid, reused: true }, select: { dropletGuid: true } })
+    const reused = builds.flatMap(({ dropletGuid }) => (dropletGuid === null ? [] : [dropletGuid]))
+    return listDroplets(context, request, { OR: [{ packageGuid: row.guid }, { guid: { in: reused } }] })
   })
 
   app.delete<ByGuid>('/v3/packages/:guid', { config: { permission: 'space.develop' } }, async (request, reply) => {
