@@ -9,7 +9,8 @@ DEFAULT_NODE = "22.x"
 INSTALL_SCRIPTS = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare", "dependencies")
 BUILD_SCRIPTS = ("heroku-prebuild", "heroku-postbuild")
 GLOBAL_OPTION = re.compile(r"(^|\s)(-\w*g\w*|--global|--location=global)(\s|$)|corepack|npm link|yarn global")
-LOCK_FILES = ("npm-shrinkwrap.json", "package-lock.json", "yarn.lock")
+LOCK_FILES = ("npm-shrinkwrap.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock")
+LOCAL = re.compile(r"(^|[\s\"':@])(file:|link:|workspace:|portal:|git[+@:]|ssh:|https?://[^\s\"']*\.git)", re.MULTILINE)
 
 
 class Package:
@@ -50,35 +51,43 @@ class Package:
     def lock(self):
         return next((self.folder / name for name in LOCK_FILES if (self.folder / name).is_file()), None)
 
-    def uses_yarn(self):
-        return (self.folder / "yarn.lock").is_file()
+    def manager(self):
+        """(npm, yarn, yarn-berry or pnpm; the version that packageManager names, if any)"""
+        named, _, version = str(self.content.get("packageManager") or "").partition("@")
+        version = version.split("+")[0] or None
+        lock = self.lock()
+        if named == "pnpm" or (lock and lock.name == "pnpm-lock.yaml" and named != "yarn"):
+            return "pnpm", version if named == "pnpm" else None
+        if named == "yarn" or (lock and lock.name == "yarn.lock"):
+            berry = self.is_berry() or (named == "yarn" and version is not None and not version.startswith("1."))
+            return ("yarn-berry" if berry else "yarn"), version if named == "yarn" else None
+        if not lock and any((self.folder / name).is_file() for name in ("bun.lock", "bun.lockb")):
+            log.warning("bun.lock is not read: Bun is not part of this buildpack. npm installs by package.json alone.")
+        return "npm", version if named == "npm" else None
 
-    def refuse_other_managers(self):
-        """What neither npm nor yarn 1 can read: said before anything is downloaded."""
+    def is_berry(self):
         lock = self.folder / "yarn.lock"
-        if lock.is_file() and "__metadata:" in lock.read_text("utf-8", "replace")[:4096]:
-            log.fail(
-                "yarn.lock was written by Yarn 2 or later; this buildpack has Yarn 1 and npm.\n"
-                "Push a package-lock.json instead of yarn.lock (npm install), or push node_modules with the app."
-            )
-        for name, manager in (("pnpm-lock.yaml", "pnpm"), ("bun.lock", "Bun"), ("bun.lockb", "Bun")):
-            if (self.folder / name).is_file() and not self.lock():
-                log.warning(f"{name} is not read: {manager} is not part of this buildpack. npm installs by package.json alone.")
+        return (self.folder / ".yarnrc.yml").is_file() or (lock.is_file() and "__metadata:" in lock.read_text("utf-8", "replace")[:4096])
+
+    def has_workspaces(self):
+        return "workspaces" in self.content or (self.folder / "pnpm-workspace.yaml").is_file()
 
     def leaves_runtime_alone(self):
         """Whether no script of the app installs programs beside Node itself (npm install -g)."""
         return not any(GLOBAL_OPTION.search(str(script)) for script in self.scripts.values())
 
     def has_dependencies(self):
-        return any(self._map(key) for key in ("dependencies", "optionalDependencies", "devDependencies")) or "workspaces" in self.content
+        return any(self._map(key) for key in ("dependencies", "optionalDependencies", "devDependencies")) or self.has_workspaces()
 
     def is_reproducible(self):
         """Whether what is installed follows from lock, configuration and environment alone."""
-        if any(name in self.scripts for name in (*INSTALL_SCRIPTS, *BUILD_SCRIPTS)) or "workspaces" in self.content:
+        if any(name in self.scripts for name in (*INSTALL_SCRIPTS, *BUILD_SCRIPTS)) or self.has_workspaces():
             return False
         lock = self.lock()
-        if not lock or lock.name == "yarn.lock":
+        if not lock:
             return False
+        if lock.suffix != ".json":
+            return not LOCAL.search(lock.read_text("utf-8", "replace")) and not self.is_berry()
         try:
             packages = json.loads(lock.read_text("utf-8-sig")).get("packages")
         except ValueError:
