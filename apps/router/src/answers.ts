@@ -51,6 +51,21 @@ export const ANSWERS = {
     routerError: 'route_service_unsupported',
     message: 'Support for route services is disabled.',
   },
+  routeServiceWebSocket: {
+    status: 503,
+    routerError: 'route_service_unsupported',
+    message: 'Websocket requests are not supported for routes bound to Route Services.',
+  },
+  invalidSignature: {
+    status: 502,
+    routerError: 'invalid_route_service_signature',
+    message: 'Failed to validate Route Service Signature',
+  },
+  expiredSignature: {
+    status: 504,
+    routerError: 'expired_route_service_signature',
+    message: 'Failed to validate Route Service Signature: it has expired',
+  },
   connectionLimit: {
     status: 503,
     routerError: 'Connection Limit Reached',

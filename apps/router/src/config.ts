@@ -3,18 +3,22 @@ import {
   apiHosts,
   ApiUpstreamEnv,
   ConfigError,
+  Flag,
   homePaths,
   LogsUrlEnv,
   NodeEnv,
   parseEnvironment,
   PlatformEnv,
   SchedulerUrlEnv,
+  TenantAddressEnv,
+  tenantAddressPolicy,
   tcpPortRanges,
 } from '@bloomery/config'
-import { portsOf } from '@bloomery/domain'
+import { portsOf, type TenantAddressPolicy } from '@bloomery/domain'
 import { z } from 'zod'
 
 const RouterEnv = PlatformEnv.extend({
+  ...TenantAddressEnv.shape,
   ...NodeEnv.shape,
   ...SchedulerUrlEnv.shape,
   ...LogsUrlEnv.shape,
@@ -31,6 +35,10 @@ const RouterEnv = PlatformEnv.extend({
         .map((id) => id.trim())
         .filter(Boolean),
     ),
+  /** Whether route services are told to send requests back by https even where the client used http. */
+  BLOOMERY_ROUTE_SERVICES_RECOMMEND_HTTPS: Flag.default(false),
+  /** How long a route service may take to send a request back. */
+  BLOOMERY_ROUTE_SERVICES_TIMEOUT_SECONDS: z.coerce.number().min(1).max(3600).default(60),
   /** Address at which TCP routes are served, where it is not that of the public ports. */
   BLOOMERY_TCP_BIND: z.string().optional(),
   /** Processes that carry traffic. */
@@ -56,6 +64,7 @@ export interface RouterConfig {
   readonly tcpPorts: { readonly text: string; readonly ports: readonly number[] }
   readonly workers: number
   readonly balancing: { readonly maxInFlight: number; readonly zone: string | undefined }
+  readonly routeServices: { readonly recommendHttps: boolean; readonly validMs: number; readonly addresses: TenantAddressPolicy }
   readonly drainWaitMs: number
   readonly drainTimeoutMs: number
   /** Hosts that the API answers for, lower case. */
@@ -93,6 +102,11 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
     tcpPorts: { text: env.BLOOMERY_TCP_PORTS, ports: portsOf(tcpPortRanges(env)) },
     workers: env.BLOOMERY_ROUTER_WORKERS,
     balancing: { maxInFlight: env.BLOOMERY_ROUTER_MAX_REQUESTS_PER_INSTANCE, zone: env.BLOOMERY_ROUTER_ZONE },
+    routeServices: {
+      recommendHttps: env.BLOOMERY_ROUTE_SERVICES_RECOMMEND_HTTPS,
+      validMs: env.BLOOMERY_ROUTE_SERVICES_TIMEOUT_SECONDS * 1000,
+      addresses: tenantAddressPolicy(env),
+    },
     drainWaitMs: env.BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS * 1000,
     drainTimeoutMs: env.BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS * 1000,
     platformHosts: [...apiHosts(env), `console.${env.BLOOMERY_SYSTEM_DOMAIN}`].map((host) => host.toLowerCase()),

@@ -81,6 +81,8 @@ export class InstanceForwarding implements Forwarding {
   }
 
   answered(headers: RawHeaders): void {
+    // A service's own session says nothing about the instances behind it.
+    if (this.exchange.viaRouteService) return
     if (!this.#endpoint || (this.#wanted === undefined && !headers.has('set-cookie'))) return
     const cookie = stickyCookie({
       route: this.route,

@@ -22,7 +22,6 @@ export const lookup =
       if (pin && exchange.candidates.length === 0) return answerWith('unknownInstance', exchange, describeMissing(pin, exchange))
     } else if (route) exchange.candidates = route.endpoints
     if (!route) return answerWith('unknownRoute', exchange)
-    if (route.routeServiceUrl !== undefined) return answerWith('routeServiceUnsupported', exchange)
     headers.remove('x-cf-app-instance')
     exchange.route = route
     return undefined

@@ -65,6 +65,8 @@ export class Exchange {
   expectsContinue: boolean
   /** Set by the lookup. */
   route: RouteEntry | undefined = undefined
+  /** On its way to a route service, which sends it back. */
+  viaRouteService = false
   /** Endpoints to choose from: the route's, or the pinned ones. */
   candidates: readonly RouteEndpoint[] = []
   readonly outcome: Outcome = {

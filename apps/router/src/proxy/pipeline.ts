@@ -9,12 +9,19 @@ import { requestStart } from '../middleware/request-start.js'
 import { strictRequest } from '../middleware/strict-request.js'
 import type { InstanceForwardingDeps } from '../forwarding/instance-forwarding.js'
 import type { RouteTable } from '../table/route-table.js'
-import { decideBy, type Disposition, type Exchange } from './exchange.js'
+import { routeServices, type RouteServicesDeps } from '../route-services/route-services.js'
+import { decideBy, type Disposition, type Exchange, type Step } from './exchange.js'
+import { answerWith } from '../answers.js'
 
 export interface PipelineDeps extends PlatformHostsDeps, InstanceForwardingDeps {
   readonly table: RouteTable
   readonly isHealthy: () => boolean
+  /** Absent: requests for routes with a route service are refused. */
+  readonly routeServices?: Omit<RouteServicesDeps, keyof InstanceForwardingDeps>
 }
+
+const refuseRouteServices: Step = (exchange) =>
+  exchange.route?.routeServiceUrl === undefined ? undefined : answerWith('routeServiceUnsupported', exchange)
 
 /** The way of a request, step by step, whichever data plane carries it. */
 export const createPipeline = (deps: PipelineDeps): ((exchange: Exchange) => Disposition) =>
@@ -27,5 +34,6 @@ export const createPipeline = (deps: PipelineDeps): ((exchange: Exchange) => Dis
     requestStart,
     platformHosts(deps),
     lookup((host, target) => deps.table.find(host, target)),
+    deps.routeServices ? routeServices({ ...deps.routeServices, ...deps }) : refuseRouteServices,
     proxyToInstance(deps),
   ])

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { NodeIdentity } from '@bloomery/contracts'
+import { RouteServiceKeys, type NodeIdentity } from '@bloomery/contracts'
 import { createLogSender, followRouteFeed, type SpoolingLogSender } from '@bloomery/feeds'
 import { loadNodeIdentity, PkiError } from '@bloomery/pki'
 import type { Logger } from '@bloomery/telemetry'
@@ -16,6 +16,8 @@ import { parseAddress } from '../proxy/forwarding.js'
 import { createPipeline } from '../proxy/pipeline.js'
 import { keepTableFile, readTableFile } from '../table/table-file.js'
 import { RouteTable } from '../table/route-table.js'
+import { followInternalApi } from '../internal-api.js'
+import { ServiceCalls } from '../route-services/service-calls.js'
 import { TcpRouter } from '../tcp/tcp-router.js'
 import { CertificateStore } from '../tls/certificate-store.js'
 import { followCertificateFolder } from '../tls/folder-certificates.js'
@@ -66,6 +68,9 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   })
   table.openRequests.onAnswered(() => feed.acknowledge())
 
+  const services = new ServiceCalls(config.routeServices.addresses)
+  let routeServiceKeys: RouteServiceKeys = []
+  const followingKeys = await followRouteServiceKeys(config, identity, log, (keys) => (routeServiceKeys = keys))
   const certificates = new CertificateStore()
   const following = await followCertificates(config, certificates, identity, log)
   const plane: DataPlane = new Http1DataPlane({
@@ -78,6 +83,13 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       upstreams: config.apiUpstreams.map((url) => ({ key: `api ${url}`, ...parseAddress(new URL(url).host) })),
       localCells: new Set(config.localCells),
       balancing: config.balancing,
+      routeServices: {
+        keys: () => routeServiceKeys,
+        toService: (url, how) => services.to(url, how),
+        recommendHttps: config.routeServices.recommendHttps,
+        validMs: config.routeServices.validMs,
+        now: () => new Date(),
+      },
       isHealthy: () => !plane.isDraining,
     }),
   })
@@ -112,6 +124,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       feed.close()
       await Promise.all([plane.close(config.drainTimeoutMs, idleGraceMs), tcp.close(config.drainTimeoutMs)])
       following.close()
+      followingKeys.close()
+      services.close()
       await Promise.all([file.close(), logs.current.close()])
       control.close()
       log.info('drained')
@@ -168,6 +182,29 @@ function openLogSender({ config, slot, log }: WorkerOptions, identity: () => Nod
       await spooling.close()
     },
   }
+}
+
+/** Asked for once a minute: a new key is announced for ten before it signs. */
+const KEYS_REFRESH_MS = 60_000
+
+async function followRouteServiceKeys(
+  config: RouterConfig,
+  identity: () => NodeIdentity,
+  log: Logger,
+  use: (keys: RouteServiceKeys) => void,
+): Promise<{ close(): void }> {
+  if (config.joinUrl === undefined) return { close: () => undefined }
+  return followInternalApi({
+    url: config.joinUrl,
+    path: '/internal/route-service-keys',
+    schema: RouteServiceKeys,
+    identity,
+    cacheFile: join(config.paths.data, 'route-service-keys.json'),
+    refreshMs: KEYS_REFRESH_MS,
+    use,
+    isMissing: () => false,
+    log,
+  })
 }
 
 async function followCertificates(
