@@ -1,5 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { createPool } from '@bloomery/database/sql'
 import { serverUser } from '@bloomery/embedded'
 import type { Keyring } from '@bloomery/secrets'
@@ -22,12 +24,15 @@ import { ServiceFolders } from './servers/folders.js'
 import { LocalServerHost } from './servers/local-server-host.js'
 import { fixedAddress, gatewayOfContainers } from './servers/network.js'
 import { ProgramRuntime } from './servers/program-runtime.js'
+import { findProgram } from './servers/programs.js'
 import { inBrokerSchema, prepareSchema } from './state/schema.js'
 import { Vault } from './state/vault.js'
 
 /** Answers within this are given at once; what takes longer is told of by last_operation. */
 const PATIENCE_MS = 2_000
 const SERVERS_USER = 'bloomery-services'
+/** The part of MongoDB's development server that is ours, to be compiled where it runs. */
+const MONGODB_SOURCES = fileURLToPath(new URL('../../../packages/mongo-gate/server', import.meta.url))
 
 export interface Broker {
   /** Where it listens, host:port. */
@@ -42,6 +47,7 @@ export async function createBroker(options: {
   readonly log: Logger
   readonly engines?: readonly Engine[]
   readonly patienceMs?: number
+  readonly gateProgram?: string
 }): Promise<Broker> {
   const { config, log } = options
   for (const folder of [config.runFolder, config.logFolder]) mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -53,17 +59,21 @@ export async function createBroker(options: {
   const vault = new Vault(options.keyring)
   const owner = serverUser(SERVERS_USER)
   const folders = new ServiceFolders(config.installation, owner)
+  const { home } = config.installation
+  const parts = { sources: MONGODB_SOURCES, target: join(home, 'mongodb-server'), find: findProgram }
+  const gateProgram = options.gateProgram ?? fileURLToPath(new URL('./mongo-gate.entry.js', import.meta.url))
+  const bundled = { owner, home, mongodb: { parts, gateProgram, node: process.execPath } }
   const host = new LocalServerHost({
     pool,
     vault,
-    software: bundledSoftware({ owner }),
+    software: bundledSoftware(bundled),
     runtimes: [new ProgramRuntime({ ...config, ...config.installation, owner })],
     folders,
     network: networkOf(config),
     memoryMb: config.memoryMb,
     log,
   })
-  const choice = new EngineChoice(options.engines ?? bundledEngines(host), log)
+  const choice = new EngineChoice(options.engines ?? bundledEngines(host, bundled), log)
   await choice.look()
   const engines = choice.all
   const backups = new Backups(pool, (name) => Promise.resolve(folders.backups(name)))

@@ -1,5 +1,5 @@
 export { giveOrder, type GateOrder, type GateStatus } from './control.js'
-export { RESTORE_FILE } from './development-server.js'
+export { DATA_FILE, RESTORE_FILE } from './development-server.js'
 export { createGate, type Gate, type GateOptions } from './gate.js'
 export { GATE_CONFIG_FILE, runGate, type GateConfig } from './run-gate.js'
 export {

@@ -1,13 +1,17 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import { startDevelopmentServer, SOCKET_FILE, type DevelopmentServer } from './development-server.js'
 import { buildServer, missingForServer, SERVER_SOFTWARE_REMEDY, serverCommand } from './server-software.js'
 
 const SOFTWARE = {
   sources: join(import.meta.dirname, '../server'),
   target: join(import.meta.dirname, '../../../node_modules/.cache/bloomery-mongo-server'),
-  path: process.env['PATH'] ?? '',
+  find: (name: string): string | undefined =>
+    (process.env['PATH'] ?? '')
+      .split(delimiter)
+      .map((folder) => join(folder, name))
+      .find((path) => existsSync(path)),
 }
 
 /** Why the tests with the real server are left out here; said loudly. */

@@ -1,18 +1,7 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  accessSync,
-  constants,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-} from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { basename, delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 
 /** The development server's software cannot be had; the message says what is missing. */
@@ -31,17 +20,17 @@ export interface ServerSoftwareOptions {
   readonly sources: string
   /** Where what was built is kept, for all servers and all starts. */
   readonly target: string
-  /** PATH. */
-  readonly path: string
+  /** Finds a program of this machine. */
+  readonly find: (name: string) => string | undefined
 }
 
-/** Which of the needed programs are missing, in words; undefined where the software is built already or can be built. */
+/** What is missing to run it, in words; undefined where the software is built already or can be built. */
 export async function missingForServer(options: ServerSoftwareOptions): Promise<string | undefined> {
   const needed = existsSync(builtFolder(options)) ? PROGRAMS.slice(0, 1) : PROGRAMS
-  const missing = needed.filter((name) => find(name, options.path) === undefined)
+  const missing = needed.filter((name) => options.find(name) === undefined)
   if (missing.length > 0) return `there is no ${missing.join(', no ')}`
   // On standard error, and with a line of JAVA_TOOL_OPTIONS before it at times.
-  const { stderr } = await promisify(execFile)('java', ['-version'], { env: { PATH: options.path }, timeout: 20_000 })
+  const { stderr } = await promisify(execFile)(options.find('java') ?? 'java', ['-version'], { timeout: 20_000 })
   const version = Number(/version "(\d+)/.exec(stderr)?.[1])
   return version >= OLDEST_JAVA ? undefined : `Java ${OLDEST_JAVA} or newer is needed, and 'java' is ${version || 'unknown'}`
 }
@@ -66,7 +55,7 @@ export async function buildServer(options: ServerSoftwareOptions): Promise<strin
       scratch,
     )
     const source = join(options.sources, 'DevelopmentServer.java')
-    await run('javac', ['-nowarn', '-d', parts, '-cp', join(parts, '*'), source], scratch)
+    await run(options.find('javac') ?? 'javac', ['-nowarn', '-d', parts, '-cp', join(parts, '*'), source], scratch)
     try {
       renameSync(parts, built)
     } catch (error) {
@@ -113,21 +102,6 @@ function builtFolder({ sources, target }: ServerSoftwareOptions): string {
   return join(target, `server-${digest.digest('hex').slice(0, 16)}`)
 }
 
-function find(name: string, path: string): string | undefined {
-  return path
-    .split(delimiter)
-    .filter((folder) => folder !== '')
-    .map((folder) => join(folder, name))
-    .find((each) => {
-      try {
-        accessSync(each, constants.X_OK)
-        return true
-      } catch {
-        return false // not here
-      }
-    })
-}
-
 async function run(program: string, args: readonly string[], cwd: string): Promise<void> {
   try {
     await promisify(execFile)(program, [...args], { cwd, timeout: FETCH_TIMEOUT_MS, maxBuffer: 4 * 1024 * 1024 })
@@ -135,7 +109,7 @@ async function run(program: string, args: readonly string[], cwd: string): Promi
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string }
     const lines = `${stdout}\n${stderr}`.split('\n').filter((line) => /ERROR|error/.test(line))
     throw new ServerSoftwareError(
-      `${program} failed: ${lines[0]?.trim() ?? (error instanceof Error ? error.message : String(error))}`,
+      `${basename(program)} failed: ${lines[0]?.trim() ?? (error instanceof Error ? error.message : String(error))}`,
       {
         cause: error,
       },

@@ -1,13 +1,30 @@
 import type { ServerUser } from '@bloomery/embedded'
 import type { ServerHost, Software } from '../servers/server-host.js'
 import type { Engine } from './engine.js'
+import { MongodbEngine } from './mongodb/mongodb.js'
+import { developmentSoftware, type DevelopmentSoftwareOptions } from './mongodb/software.js'
 import { PostgresqlEngine } from './postgresql/postgresql.js'
 import { postgresSoftware } from './postgresql/software.js'
+import { RedisEngine } from './redis/redis.js'
+import { redisSoftware } from './redis/software.js'
+
+export interface BundledOptions {
+  readonly owner: ServerUser | undefined
+  /** BLOOMERY_HOME. */
+  readonly home: string
+  readonly mongodb: DevelopmentSoftwareOptions
+}
 
 /** All kinds of servers that the broker knows how to run. */
-export const bundledSoftware = (options: { readonly owner: ServerUser | undefined }): readonly Software[] => [
+export const bundledSoftware = (options: BundledOptions): readonly Software[] => [
   postgresSoftware({ ...options, image: undefined }),
+  redisSoftware({ ...options, image: undefined }),
+  developmentSoftware(options.mongodb),
 ]
 
 /** All offerings, in the order of the marketplace. */
-export const bundledEngines = (servers: ServerHost): readonly Engine[] => [new PostgresqlEngine(servers)]
+export const bundledEngines = (servers: ServerHost, options: BundledOptions): readonly Engine[] => [
+  new PostgresqlEngine(servers),
+  new MongodbEngine(servers, options.mongodb.parts),
+  new RedisEngine(servers),
+]

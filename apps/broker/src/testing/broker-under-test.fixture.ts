@@ -39,7 +39,7 @@ export class TestHome {
 
   async start(
     databaseUrl: string,
-    options: { readonly engines?: readonly Engine[]; readonly patienceMs?: number } = {},
+    options: { readonly engines?: readonly Engine[]; readonly patienceMs?: number; readonly gateProgram?: string } = {},
   ): Promise<Broker & { readonly platform: OsbCaller }> {
     const config = loadBrokerConfig(this.environment(databaseUrl))
     const broker = await createBroker({

@@ -21,6 +21,7 @@ export async function asAdmin<T>(server: Server, work: (command: RedisCommand) =
       reconnectStrategy: false,
     },
     disableOfflineQueue: true,
+    RESP: 2,
   })
   // Commands under way are rejected with it.
   client.on('error', () => undefined)

@@ -2,7 +2,16 @@ import { z } from 'zod'
 import type { Offering, Plan } from '../engine.js'
 
 const maxmemory_policy = z
-  .enum(['noeviction', 'allkeys-lru', 'allkeys-lfu', 'allkeys-random', 'volatile-lru', 'volatile-lfu', 'volatile-random', 'volatile-ttl'])
+  .enum([
+    'noeviction',
+    'allkeys-lru',
+    'allkeys-lfu',
+    'allkeys-random',
+    'volatile-lru',
+    'volatile-lfu',
+    'volatile-random',
+    'volatile-ttl',
+  ])
   .describe('What happens when the memory is used up: "noeviction" (the default) refuses writes, the others remove keys')
 
 export const REDIS: Offering = {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { copyNewFile, giveToOwnerOf } from '../../servers/hand-over.js'
+import { copyFileOver, startsWith } from '../../servers/hand-over.js'
 import type { Server, ServerHost } from '../../servers/server-host.js'
 import { type BindingUser, type Engine, type Grant, type Instance, type Metric, ServiceFault } from '../engine.js'
 import { serverOf } from '../placement.js'
@@ -15,7 +16,7 @@ import { BACKUP_NAME, DATA_FOLDER, RESTORE_FILE } from './software.js'
  */
 const RIGHTS = ['~*', '&*', '+@all', '-@admin', '-@dangerous', '+info', '+keys', '+flushdb', '+sort']
 /** Over its limit: what takes room is refused, what gives some is not. */
-const RIGHTS_WHEN_FULL = [...RIGHTS, '-@write', '+del', '+unlink', '+flushdb', '+expire', '+pexpire', '-@scripting']
+const RIGHTS_WHEN_FULL = [...RIGHTS, '-@write', '+del', '+unlink', '+flushdb', '+expire', '+pexpire']
 /** A user that nobody can be: it is there while the data are over their limit, and is kept with the others. */
 const FULL_MARK = 'bloomery-full'
 const SAVE_PATIENCE_MS = 10 * 60_000
@@ -114,22 +115,23 @@ export class RedisEngine implements Engine {
 
   async backup(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
     const server = await this.servers.ensure(specOf(instance))
-    await asAdmin(server, (command) => save(command, signal))
-    await copyNewFile(join(server.folder, DATA_FOLDER, BACKUP_NAME), file)
-    await asAdmin(server, () => Promise.resolve()) // it still serves: the file is whole
+    const written = join(server.folder, DATA_FOLDER, BACKUP_NAME)
+    await asAdmin(server, (command) => save(command, written, signal))
+    await copyFileOver(written, file, signal)
+    rmSync(written, { force: true })
   }
 
   async restore(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
     const server = await this.servers.ensure(specOf(instance))
     await this.#refuseDamaged(server, file)
     signal.throwIfAborted()
-    await copyNewFile(file, join(server.folder, RESTORE_FILE))
-    await giveToOwnerOf(server.folder, join(server.folder, RESTORE_FILE))
+    await copyFileOver(file, join(server.folder, RESTORE_FILE), signal)
     // It ends at once, and its next start begins with the backup.
     await asAdmin(server, (command) => command('SHUTDOWN', 'NOSAVE')).catch(() => undefined)
     for (const end = Date.now() + STOP_PATIENCE_MS; await this.#stillRuns(server); await delay(50))
       if (Date.now() > end) throw new Error(`The server ${server.name} did not end for its backup.`)
     await this.servers.ensure(specOf(instance))
+    if (existsSync(join(server.folder, RESTORE_FILE))) throw new Error(`The server ${server.name} did not take the backup.`)
   }
 
   async metrics(instance: Instance): Promise<readonly Metric[]> {
@@ -143,7 +145,11 @@ export class RedisEngine implements Engine {
     ])
     return [
       { name: 'bloomery_service_data_bytes', help: 'Bytes that the data take.', value: usage.diskBytes },
-      { name: 'bloomery_service_keys_bytes', help: 'Memory that keys and values take.', value: Number(memory?.['used_memory'] ?? 0) },
+      {
+        name: 'bloomery_service_keys_bytes',
+        help: 'Memory that keys and values take.',
+        value: Number(memory?.['used_memory'] ?? 0),
+      },
       { name: 'bloomery_service_connections', help: 'Open connections.', value: Number(clients?.['connected_clients'] ?? 0) },
       { name: 'bloomery_service_memory_bytes', help: "Memory of the instance's own server.", value: usage.memoryBytes },
     ]
@@ -213,18 +219,19 @@ async function listUsers(command: RedisCommand): Promise<string[]> {
 }
 
 /** Writes the data to a file beside the log, in a process of its own, and waits for it. */
-async function save(command: RedisCommand, signal: AbortSignal): Promise<void> {
-  const state = async () => parseInfo(await command('INFO', 'persistence'))
-  const before = await state()
+async function save(command: RedisCommand, written: string, signal: AbortSignal): Promise<void> {
+  // The new one comes whole, by another name first: it is there when it is ready.
+  rmSync(written, { force: true })
   await command('BGSAVE', 'SCHEDULE')
   for (const end = Date.now() + SAVE_PATIENCE_MS; ; await delay(50)) {
     signal.throwIfAborted()
-    const now = await state()
-    // A second is the finest that it tells; a number of saves would be better, which 6.2 does not have.
-    const isOver = now['rdb_bgsave_in_progress'] === '0' && now['rdb_changes_since_last_save'] !== undefined
-    if (isOver && (now['rdb_last_save_time'] !== before['rdb_last_save_time'] || now['rdb_saves'] !== before['rdb_saves'])) break
-    if (isOver && now['rdb_last_bgsave_status'] !== 'ok')
-      throw new ServiceFault('The server could not write the backup: it has too little memory or disk. Try again, or take a larger plan.')
+    const state = parseInfo(await command('INFO', 'persistence'))
+    const isBusy = state['rdb_bgsave_in_progress'] !== '0' || state['aof_rewrite_in_progress'] !== '0'
+    if (!isBusy && existsSync(written)) return
+    if (!isBusy && state['rdb_last_bgsave_status'] !== 'ok')
+      throw new ServiceFault(
+        'The server could not write the backup: it has too little memory or disk. Try again, or take a larger plan.',
+      )
     if (Date.now() > end) throw new Error('The server did not finish writing the backup.')
   }
 }

@@ -47,6 +47,8 @@ async function prepare(place: ServerPlace): Promise<ServerCommand> {
       'protected-mode no',
       `port ${place.ports['redis'] ?? 0}`,
       'daemonize no',
+      // By its folder the process is known again.
+      'proc-title-template "{title} {config-file}"',
       `dir ${quoted(data)}`,
       `aclfile ${quoted(users)}`,
       `maxmemory ${maxmemoryMb(place.memoryMb)}mb`,
