@@ -112,6 +112,7 @@ export async function createBroker(options: {
       await app.close()
       stopping.abort()
       await leading
+      await Promise.allSettled(engines.map((engine) => engine.close?.()))
       await pool.end()
     },
   }

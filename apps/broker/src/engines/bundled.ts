@@ -3,6 +3,8 @@ import type { ServerHost, Software } from '../servers/server-host.js'
 import type { Engine } from './engine.js'
 import { MongodbEngine } from './mongodb/mongodb.js'
 import { developmentSoftware, type DevelopmentSoftwareOptions } from './mongodb/software.js'
+import { MysqlEngine } from './mysql/mysql.js'
+import { mysqlSoftware } from './mysql/software.js'
 import { PostgresqlEngine } from './postgresql/postgresql.js'
 import { postgresSoftware } from './postgresql/software.js'
 import { RedisEngine } from './redis/redis.js'
@@ -17,6 +19,7 @@ export interface BundledOptions {
 
 /** All kinds of servers that the broker knows how to run. */
 export const bundledSoftware = (options: BundledOptions): readonly Software[] => [
+  mysqlSoftware({ image: undefined }),
   postgresSoftware({ ...options, image: undefined }),
   redisSoftware({ ...options, image: undefined }),
   developmentSoftware(options.mongodb),
@@ -24,6 +27,7 @@ export const bundledSoftware = (options: BundledOptions): readonly Software[] =>
 
 /** All offerings, in the order of the marketplace. */
 export const bundledEngines = (servers: ServerHost, options: BundledOptions): readonly Engine[] => [
+  new MysqlEngine(servers),
   new PostgresqlEngine(servers),
   new MongodbEngine(servers, options.mongodb.parts),
   new RedisEngine(servers),

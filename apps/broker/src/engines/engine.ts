@@ -105,6 +105,8 @@ export interface Engine {
   /** Replaces the data by those of the file. Sessions end; users stay. */
   restore(instance: Instance, file: string, signal: AbortSignal): Promise<void>
   metrics(instance: Instance): Promise<readonly Metric[]>
+  /** Lets go of connections; servers run on. */
+  close?(): Promise<void>
 }
 
 /** Why a request cannot be done, in words for the user: what, why, what to do. */

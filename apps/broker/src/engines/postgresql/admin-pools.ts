@@ -31,4 +31,10 @@ export class AdminPools {
     this.#pools.delete(name)
     known?.pool.end().catch(() => undefined)
   }
+
+  async close(): Promise<void> {
+    const pools = [...this.#pools.values()]
+    this.#pools.clear()
+    await Promise.allSettled(pools.map(({ pool }) => pool.end()))
+  }
 }

@@ -20,6 +20,10 @@ export class PostgresqlEngine implements Engine {
 
   constructor(private readonly servers: ServerHost) {}
 
+  close(): Promise<void> {
+    return this.#pools.close()
+  }
+
   probe() {
     return this.servers.probe('postgresql')
   }
