@@ -21,6 +21,7 @@ import { RuntimeSources } from './runtimes/runtime-sources.js'
 import { RuntimeStore } from './runtimes/runtime-store.js'
 import { holderName, Stager } from './stager.js'
 import { AppCaches } from './staging/app-cache.js'
+import { folderBytes } from './staging/workspace.js'
 
 export const IMAGE = process.env['BLOOMERY_STACK_IMAGE'] ?? 'bloomery/stack:bookworm'
 const repository = fileURLToPath(new URL('../../..', import.meta.url))
@@ -109,6 +110,8 @@ export interface Bench {
   packageKey(build: string): Promise<string>
   /** The folders that a cell lays over one another, the topmost first. */
   foldersOf(sha256: string): Promise<string[]>
+  /** What a folder of the home takes on disk. */
+  usedBytes(folder: string): Promise<number>
   /** As if the apps' last droplets lay on another machine. */
   forgetLayers(): Promise<void>
   /** Runs a shell script in a container of the droplet, with the environment that a cell gives, and answers what it printed. */
@@ -118,7 +121,7 @@ export interface Bench {
 export interface BuildRow {
   readonly state: string
   readonly error: string | null
-  readonly failure: { class: string; nextStep: string; lastLines: string[] } | null
+  readonly failure: { class: string; cause: string; nextStep: string; lastLines: string[] } | null
   readonly droplet_guid: string | null
   readonly attempts: number
 }
@@ -241,6 +244,7 @@ export async function makeBench(
       return found?.key ?? ''
     },
     foldersOf,
+    usedBytes: (folder) => folderBytes(join(home, folder)),
     forgetLayers: async () => {
       for (const name of await readdir(join(home, 'caches'), { recursive: true }))
         if (name.endsWith('.layers.json')) await rm(join(home, 'caches', name))
