@@ -1,22 +1,22 @@
 """Makes a Python of the app's own and installs its packages."""
 import hashlib
-import json
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
+import locked
 import python_version
-from bloomery import log, members
+from bloomery import bom, commands, log, members, runtimes
 
-PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]*\])?\s*==\s*[A-Za-z0-9.!+_-]+(\s*;.*)?(\s*#.*)?$")
+PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]*\])?\s*==\s*[A-Za-z0-9.!+_-]+(\s*;[^#]*?)?(\s+--hash=\S+)*(\s*#.*)?$")
 PROFILE = """export PYTHONUNBUFFERED=1
 export PYTHONHASHSEED=random
 export LANG=${LANG:-en_US.UTF-8}
 export VIRTUAL_ENV="$DEPS_DIR/{index}"
+export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$HOME"
 """
 
 
@@ -32,19 +32,19 @@ def supply(staging):
         log.info(f"no version named in runtime.txt or .python-version: using {version}")
     if (staging.build / "environment.yml").is_file() and not (staging.build / "requirements.txt").is_file():
         log.fail("environment.yml needs conda, which this buildpack does not offer; list the packages in requirements.txt")
+    runtimes.obtain_or_fail(staging, "python", f"{'.'.join(version.split('.')[:2])}.x", version)
     log.step(f"Installing python {version}")
     make_environment(staging)
     staging.write_environment("PYTHONUNBUFFERED", "1")
     staging.write_profile("python.sh", PROFILE.replace("{index}", staging.index))
     staging.use_supplied()
     os.environ["VIRTUAL_ENV"] = str(staging.own)
-    requirements = find_requirements(staging)
-    if requirements:
-        install(staging, requirements, version)
-    elif (staging.build / "setup.py").is_file():
-        log.step("Installing the app itself (setup.py)")
-        pip(staging, "-e", str(staging.build))
+    # What is compiled must not depend on the order of sets.
+    os.environ["PYTHONHASHSEED"] = "0"
+    install_packages(staging, version)
     relocate_scripts(staging)
+    list_packages(staging)
+    download_corpora(staging)
     collect_static(staging)
 
 
@@ -58,37 +58,65 @@ def make_environment(staging):
     config.write_text("\n".join(kept) + "\n")
 
 
-def find_requirements(staging):
-    path = staging.build / "requirements.txt"
+def install_packages(staging, version):
+    build = staging.build
+    path = build / "requirements.txt"
     if path.is_file():
-        return path
-    lock = staging.build / "Pipfile.lock"
-    if lock.is_file():
-        packages = json.loads(lock.read_text()).get("default", {})
-        lines = []
-        for name, entry in sorted(packages.items()):
-            if "version" not in entry:
-                log.fail(f"Pipfile.lock: {name} comes from a repository or folder; list it in requirements.txt instead")
-            extras = f"[{','.join(entry['extras'])}]" if entry.get("extras") else ""
-            marker = f"; {entry['markers']}" if entry.get("markers") else ""
-            lines.append(f"{name}{extras}{entry['version']}{marker}")
-        made = staging.cache / "requirements-from-pipfile.txt"
-        made.write_text("\n".join(lines) + "\n")
-        log.info("using Pipfile.lock")
-        return made
-    if (staging.build / "Pipfile").is_file():
+        text = path.read_text("utf-8", "replace").replace("\\\n", " ")
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+        install(staging, path, text, "requirements.txt", bool(lines) and all(PINNED.match(line) for line in lines), version)
+        return
+    found = locked.find(build)
+    if found:
+        made = staging.cache / "requirements-from-lock.txt"
+        made.write_text("\n".join(found.lines) + "\n")
+        install(staging, made, made.read_text(), found.name, found.pinned, version)
+        install_project(staging, ("--no-deps",))
+        return
+    if (build / "Pipfile").is_file():
         log.fail("Pipfile has no Pipfile.lock beside it; run pipenv lock and push again")
-    return None
+    if (build / "pyproject.toml").is_file():
+        if not needs_install(build, whole=True):
+            log.fail(
+                "pyproject.toml names neither [project] nor a lock beside it (uv.lock, poetry.lock): push the lock (uv lock, poetry lock), "
+                "or a requirements.txt"
+            )
+        log.warning("pyproject.toml has no lock beside it: other versions may be installed with each push")
+        log.step("Installing the app itself (pyproject.toml)")
+        pip(staging, str(build))
+        compile_all(staging)
+    elif (build / "setup.py").is_file():
+        log.step("Installing the app itself (setup.py)")
+        pip(staging, str(build))
+        compile_all(staging)
 
 
-def install(staging, requirements, version):
-    text = requirements.read_text("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+def needs_install(build, whole):
+    """Whether the app is a package that has to be installed: for its scripts, its src folder, or its dependencies (`whole`)."""
+    project = locked.read_toml(build / "pyproject.toml") if (build / "pyproject.toml").is_file() else {}
+    tool = project.get("tool", {})
+    if tool.get("uv", {}).get("package") is False or tool.get("poetry", {}).get("package-mode") is False:
+        return False
+    if whole:
+        return "project" in project or "poetry" in tool
+    scripts = project.get("project", {}).get("scripts") or tool.get("poetry", {}).get("scripts")
+    return "build-system" in project and bool(scripts or (build / "src").is_dir())
+
+
+def install_project(staging, options):
+    if needs_install(staging.build, whole=False):
+        log.step("Installing the app itself (pyproject.toml)")
+        pip(staging, *options, str(staging.build))
+        compile_all(staging)
+
+
+def install(staging, requirements, text, name, pinned, version):
     vendor = staging.build / "vendor"
     key = None
-    if lines and all(PINNED.match(line) for line in lines) and not vendor.is_dir():
-        settings = [f"{name}={os.environ[name]}" for name in sorted(os.environ) if name.startswith(("PIP_", "CFLAGS", "LDFLAGS"))]
-        key = hashlib.sha256("\n".join(["1", version, platform.machine(), str(staging.index), *settings, text]).encode()).hexdigest()
+    # With an app that is installed beside its packages, their folder is not theirs alone.
+    if pinned and not vendor.is_dir() and not (name != "requirements.txt" and needs_install(staging.build, whole=False)):
+        settings = [f"{each}={os.environ[each]}" for each in sorted(os.environ) if each.startswith(("PIP_", "BP_PIP", "CFLAGS", "LDFLAGS"))]
+        key = hashlib.sha256("\n".join(["2", version, platform.machine(), str(staging.index), *settings, text]).encode()).hexdigest()
     packages = staging.own / "lib"
     scripts = staging.own / "bin"
     if key and members.restore(staging, f"./deps/{staging.index}/lib", packages, key):
@@ -97,10 +125,11 @@ def install(staging, requirements, version):
             shutil.copy2(script, scripts / script.name)
         log.step("Dependencies are unchanged: packages restored from the last droplet")
         return
-    log.step(f"Installing packages ({requirements.name if requirements.name == 'requirements.txt' else 'Pipfile.lock'})")
+    log.step(f"Installing packages ({name})")
     own = {path.name for path in scripts.iterdir()}
     offline = ["--no-index", "--find-links", str(vendor)] if vendor.is_dir() else []
     pip(staging, *offline, "-r", str(requirements))
+    compile_all(staging)
     if key:
         kept = packages / ".bloomery-scripts"
         kept.mkdir(exist_ok=True)
@@ -110,19 +139,47 @@ def install(staging, requirements, version):
         members.mark(packages, key)
 
 
+def pip_program(staging):
+    """The stack's pip, or the one that BP_PIP_VERSION asks for."""
+    wanted = os.environ.get("BP_PIP_VERSION", "").strip()
+    if not wanted:
+        return {}
+    target = staging.cache / "pip-tool"
+    named = "pip" if wanted == "latest" else f"pip=={wanted}"
+    line = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", target, "--disable-pip-version-check", named]
+    commands.run(line, staging.build, fail=f"{named} (BP_PIP_VERSION) could not be installed; its output above says why")
+    return {"PYTHONPATH": str(target)}
+
+
 def pip(staging, *arguments):
-    line = [sys.executable, "-m", "pip", "--python", str(staging.own / "bin" / "python3"), "install"]
-    line += ["--cache-dir", str(staging.cache / "pip"), "--no-warn-script-location", "--disable-pip-version-check", "--progress-bar", "off"]
-    # Compiled when first imported otherwise, at each start.
-    process = subprocess.Popen(
-        [*line, "--compile", *arguments], cwd=staging.build, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    for raw in process.stdout:
-        text = raw.decode("utf-8", "replace").rstrip()
-        if text:
-            log.info(text)
-    if process.wait() != 0:
-        log.fail("pip could not install the app's packages; its output above says why")
+    environment = pip_program(staging)
+    line = [sys.executable, "-m", "pip", "--python", staging.own / "bin" / "python3", "install", "--no-compile"]
+    line += ["--cache-dir", staging.cache / "pip", "--no-warn-script-location", "--disable-pip-version-check", "--progress-bar", "off"]
+    status, text = commands.run([*line, *arguments], staging.build, environment=environment)
+    if status != 0:
+        log.fail("pip could not install the app's packages; its output above says why" + advice(text))
+
+
+def advice(text):
+    if re.search(r"THESE PACKAGES DO NOT MATCH THE HASHES", text):
+        return "\nThe index gave another file than the lock names: lock again, or see that the mirror is whole."
+    if re.search(r"Requires-Python|requires a different Python|Ignored the following versions that require a different python", text):
+        return f"\nA package does not support Python {platform.python_version()}; choose a version of it that does."
+    if re.search(r"No matching distribution found|Could not find a version", text):
+        return "\nSee the name and version above. Push the packages with the app (pip download -d vendor -r requirements.txt), or have the operator configure an index."
+    if re.search(r"(Connection|Read)Timeout|NewConnectionError|Max retries exceeded", text):
+        return "\nThe package index could not be reached. Push the packages with the app (pip download -d vendor -r requirements.txt), or have the operator configure a mirror."
+    if re.search(r"error: command '.*(gcc|cc|g\+\+)'|metadata-generation-failed|subprocess-exited-with-error", text):
+        return "\nA package had to be compiled and could not be; the lines above name what it lacks."
+    return ""
+
+
+def compile_all(staging):
+    """Compiled when first imported otherwise, at each start. By content, not by date: the same input gives the same bytes."""
+    line = [staging.own / "bin" / "python3", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
+    line += ["-s", staging.own, "-p", f"/home/vcap/deps/{staging.index}", staging.own / "lib"]
+    # Files for other versions of Python are part of some packages; that they cannot be compiled matters to nobody.
+    commands.run(line, staging.build, quiet=True)
 
 
 def relocate_scripts(staging):
@@ -138,6 +195,31 @@ def relocate_scripts(staging):
                 script.write_bytes(b"#!/usr/bin/env python3\n" + rest)
                 # What is restored has the same bytes and the same date: its archive is found again.
                 os.utime(script, (status.st_mtime, status.st_mtime))
+
+
+def list_packages(staging):
+    found = []
+    for path in (staging.own / "lib").glob("python3*/site-packages/*.dist-info/METADATA"):
+        text = path.read_text("utf-8", "replace")
+        name = re.search(r"^Name: (.+)$", text, re.MULTILINE)
+        version = re.search(r"^Version: (.+)$", text, re.MULTILINE)
+        if name and version:
+            found.append(bom.library("pypi", locked.normal(name.group(1).strip()), version.group(1).strip()))
+    if found:
+        bom.add(staging, *found)
+
+
+def download_corpora(staging):
+    """nltk.txt: one corpus a line."""
+    path = staging.build / "nltk.txt"
+    if not path.is_file() or not any((staging.own / "lib").glob("python3*/site-packages/nltk")):
+        return
+    names = path.read_text("utf-8", "replace").split()
+    target = staging.own / "nltk_data"
+    log.step(f"Downloading NLTK packages: {' '.join(names)}")
+    line = [staging.own / "bin" / "python3", "-m", "nltk.downloader", "-e", "-d", target, *names]
+    commands.run(line, staging.build, fail="the corpora of nltk.txt could not be downloaded; push them with the app instead (NLTK_DATA)")
+    staging.write_profile("python_nltk.sh", f'export NLTK_DATA="$DEPS_DIR/{staging.index}/nltk_data"\n')
 
 
 def collect_static(staging):
