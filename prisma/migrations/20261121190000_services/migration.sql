@@ -172,3 +172,9 @@ ALTER TABLE "route_bindings" ADD CONSTRAINT "route_bindings_route_guid_fkey" FOR
 ALTER TABLE "service_instance_sharings" ADD CONSTRAINT "service_instance_sharings_service_instance_guid_fkey" FOREIGN KEY ("service_instance_guid") REFERENCES "service_instances" ("guid") ON DELETE CASCADE ON UPDATE CASCADE;
 ALTER TABLE "service_instance_sharings" ADD CONSTRAINT "service_instance_sharings_space_guid_fkey" FOREIGN KEY ("space_guid") REFERENCES "spaces" ("guid") ON DELETE CASCADE ON UPDATE CASCADE;
 ALTER TABLE "service_instances" ADD CONSTRAINT "service_instances_plan_guid_fkey" FOREIGN KEY ("plan_guid") REFERENCES "service_plans" ("guid") ON DELETE RESTRICT ON UPDATE CASCADE;
+
+-- Bindings as files.
+ALTER TABLE "apps" ADD COLUMN "file_based_vcap_services" BOOLEAN NOT NULL DEFAULT false,
+ADD COLUMN "service_binding_k8s" BOOLEAN NOT NULL DEFAULT false;
+ALTER TABLE "run_specs" ADD COLUMN "files_encrypted" JSONB;
+ALTER TABLE "builds" ADD COLUMN "files_encrypted" JSONB;
