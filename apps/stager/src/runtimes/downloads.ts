@@ -85,6 +85,13 @@ export class Downloads {
   }
 }
 
+/** The innermost reason; where several addresses were tried, the first one's. */
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0])
+  if (error instanceof Error) return error.cause === undefined ? error.message : reasonOf(error.cause)
+  return String(error)
+}
+
 /** An address without its user and password. */
 function shown(url: string): string {
   const address = new URL(url)
