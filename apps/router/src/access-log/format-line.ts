@@ -30,27 +30,16 @@ const MAX_LINE_BYTES = 60 * 1024
 /** One line as Cloud Foundry's router writes it. Strings are quoted with escapes, so that no request can write a line of its own. */
 export function formatAccessLine(record: AccessRecord): string {
   const totalMs = record.finishedAt - record.receivedAt
-  const line = [
-    `${bare(record.host)} - [${timestamp(record.receivedAt)}]`,
-    quoted(`${record.method} ${record.target} ${record.protocol}`),
-    record.status ?? '"-"',
-    record.requestBytes,
-    record.responseBytes,
-    quoted(record.referer),
-    quoted(record.userAgent),
-    quoted(record.client),
-    quoted(record.backend),
-    `x_forwarded_for:${quoted(record.forwardedFor)}`,
-    `x_forwarded_proto:${quoted(record.forwardedProto)}`,
-    `vcap_request_id:${quoted(record.requestId)}`,
-    `response_time:${seconds(totalMs)}`,
-    `gorouter_time:${seconds(Math.max(totalMs - record.backendMs, 0))}`,
-    `app_id:${quoted(record.appGuid)}`,
-    `app_index:${quoted(record.index === undefined ? undefined : String(record.index))}`,
-    `instance_id:${quoted(record.instanceGuid)}`,
-    `x_cf_routererror:${quoted(record.routerError)}`,
-  ].join(' ')
-  return Buffer.byteLength(line) <= MAX_LINE_BYTES
+  const line =
+    `${bare(record.host)} - [${timestamp(record.receivedAt)}] ${quoted(`${record.method} ${record.target} ${record.protocol}`)} ` +
+    `${record.status ?? '"-"'} ${record.requestBytes} ${record.responseBytes} ` +
+    `${quoted(record.referer)} ${quoted(record.userAgent)} ${quoted(record.client)} ${quoted(record.backend)} ` +
+    `x_forwarded_for:${quoted(record.forwardedFor)} x_forwarded_proto:${quoted(record.forwardedProto)} ` +
+    `vcap_request_id:${quoted(record.requestId)} response_time:${seconds(totalMs)} ` +
+    `gorouter_time:${seconds(Math.max(totalMs - record.backendMs, 0))} app_id:${quoted(record.appGuid)} ` +
+    `app_index:${record.index === undefined ? '"-"' : `"${record.index}"`} instance_id:${quoted(record.instanceGuid)} ` +
+    `x_cf_routererror:${quoted(record.routerError)}`
+  return line.length * 3 <= MAX_LINE_BYTES || Buffer.byteLength(line) <= MAX_LINE_BYTES
     ? line
     : Buffer.from(line)
         .subarray(0, MAX_LINE_BYTES)
@@ -58,18 +47,32 @@ export function formatAccessLine(record: AccessRecord): string {
         .replace(/\uFFFD+$/, '')
 }
 
-const seconds = (ms: number): string => (ms / 1000).toFixed(6)
+/** With six decimals. */
+function seconds(ms: number): string {
+  const micros = Math.round(ms * 1000)
+  const rest = String(micros % 1_000_000)
+  return `${Math.floor(micros / 1_000_000)}.${ZEROS.slice(rest.length)}${rest}`
+}
+
+const ZEROS = '000000'
+
+/** The second of the line before, which most often is that of the next. */
+let second = { at: -1, text: '' }
 
 function timestamp(ms: number): string {
-  const micros = Math.floor((ms % 1) * 1000)
-  return new Date(ms).toISOString().replace('Z', `${String(micros).padStart(3, '0')}000Z`)
+  const at = Math.floor(ms / 1000)
+  if (at !== second.at) second = { at, text: new Date(at * 1000).toISOString().slice(0, -'000Z'.length) }
+  const micros = String(Math.floor((ms - at * 1000) * 1000))
+  return `${second.text}${ZEROS.slice(micros.length)}${micros}000Z`
 }
 
 const bare = (text: string): string => quoted(text).slice(1, -1)
 
+const NEEDS_ESCAPE = /[^\x20-\x21\x23-\x5b\x5d-\x7e]/
 const ESCAPES: Readonly<Record<string, string>> = { '"': '\\"', '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' }
 
 function quoted(text: string | undefined): string {
   if (text === undefined || text === '') return '"-"'
+  if (!NEEDS_ESCAPE.test(text)) return `"${text}"`
   return `"${text.replace(/["\\\p{Cc}\p{Zl}\p{Zp}]/gu, (char) => ESCAPES[char] ?? `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`)}"`
 }

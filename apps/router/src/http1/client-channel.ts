@@ -7,6 +7,7 @@ import { RawHeaders } from '../proxy/raw-headers.js'
 import type { Clock } from './clock.js'
 import { MessageParser } from './message-parser.js'
 import { Outgoing } from './outgoing.js'
+import { keepable, readInto } from './read-buffer.js'
 import { Relay, type RelayDeps } from './relay.js'
 
 /** Requests that a client sent ahead wait in up to this much memory, then it has to wait, too. */
@@ -54,7 +55,7 @@ export class ClientChannel {
   ) {
     this.out = new Outgoing(socket)
     this.deadline = deps.clock.now + LIMITS.headMs
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    readInto(socket, (chunk) => this.#onData(chunk))
     socket.on('end', () => this.#onEnd())
     socket.on('error', () => this.destroy())
     socket.on('close', () => this.destroy())
@@ -207,7 +208,7 @@ export class ClientChannel {
           from = this.#readChunks(chunk, from)
           break
         case 'answer':
-          this.#ahead = chunk.subarray(from)
+          this.#ahead = keepable(chunk.subarray(from))
           from = chunk.length
           break
         case 'raw':

@@ -5,6 +5,7 @@ import { LIMITS } from '../proxy/limits.js'
 import type { RawHeaders } from '../proxy/raw-headers.js'
 import { MessageParser } from './message-parser.js'
 import { Outgoing } from './outgoing.js'
+import { readInto } from './read-buffer.js'
 
 /** How an answer's body is delimited. `close`: by the end of the connection. */
 export type ResponseFraming = 'none' | 'sized' | 'chunked' | 'close'
@@ -67,7 +68,7 @@ export class EndpointChannel {
     private readonly owner: ChannelOwner,
   ) {
     this.out = new Outgoing(socket)
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    readInto(socket, (chunk) => this.#onData(chunk))
     socket.on('last-data', (chunk: Buffer) => this.#onData(chunk))
     socket.on('end', () => this.#onEnd())
     socket.on('error', (error: NodeJS.ErrnoException) => this.#fail(error))

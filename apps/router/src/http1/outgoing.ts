@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { keepable } from './read-buffer.js'
 
 /** Up to here text and bytes go out as one string, which costs less than several buffers. */
 const GATHER_BYTES = 16 * 1024
@@ -19,11 +20,12 @@ export class Outgoing {
     this.#gathered += text
   }
 
-  bytes(chunk: Buffer): void {
-    if (this.#gathered.length + chunk.length <= GATHER_BYTES) {
-      this.#gathered += chunk.toString('latin1')
+  bytes(bytes: Buffer): void {
+    if (this.#gathered.length + bytes.length <= GATHER_BYTES) {
+      this.#gathered += bytes.toString('latin1')
       return
     }
+    const chunk = keepable(bytes)
     if (this.#gathered === '') {
       this.socket.write(chunk)
       return

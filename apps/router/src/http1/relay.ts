@@ -10,6 +10,7 @@ import { toClientHeaders } from '../proxy/response-headers.js'
 import { removeHopByHop } from '../proxy/hop-by-hop-headers.js'
 import type { ClientChannel } from './client-channel.js'
 import type { Clock } from './clock.js'
+import { keepable } from './read-buffer.js'
 import type { EndpointChannel, ResponseHead, ResponseListener } from './endpoint-channel.js'
 
 export interface RelayDeps {
@@ -78,7 +79,7 @@ export class Relay implements ResponseListener {
   onRequestBody(chunk: Buffer): void {
     this.exchange.outcome.requestBytes += chunk.length
     if (this.#over) return
-    if (!this.#headSent || this.#awaitsContinue) this.#held.push(chunk)
+    if (!this.#headSent || this.#awaitsContinue) this.#held.push(keepable(chunk))
     else this.#sendBody(chunk)
   }
 

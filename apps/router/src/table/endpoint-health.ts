@@ -4,7 +4,17 @@ import type { RouteEndpoint } from '@bloomery/contracts'
 const FAILED_FOR_MS = 30_000
 
 type Key = Pick<RouteEndpoint, 'instanceGuid' | 'hostAddress'>
-const keyOf = (endpoint: Key): string => `${endpoint.instanceGuid} ${endpoint.hostAddress}`
+
+/** Made once for each endpoint that the feed brought. */
+const keys = new WeakMap<Key, string>()
+
+function keyOf(endpoint: Key): string {
+  const known = keys.get(endpoint)
+  if (known !== undefined) return known
+  const key = `${endpoint.instanceGuid} ${endpoint.hostAddress}`
+  keys.set(endpoint, key)
+  return key
+}
 
 /** What this router has seen of endpoints: failures of late, and requests under way. */
 export class EndpointHealth {
@@ -14,6 +24,7 @@ export class EndpointHealth {
   constructor(private readonly now: () => number = Date.now) {}
 
   isFailed(endpoint: Key): boolean {
+    if (this.#failedUntil.size === 0) return false
     const key = keyOf(endpoint)
     const until = this.#failedUntil.get(key)
     if (until === undefined) return false

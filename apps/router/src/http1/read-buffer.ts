@@ -1,0 +1,59 @@
+import { Socket, type SocketConstructorOpts } from 'node:net'
+import type { Duplex } from 'node:stream'
+
+/**
+ * All plain sockets of the process read into one buffer: a read is over before the next one begins, and Node would otherwise allocate
+ * 64 KB for each. Whoever keeps bytes beyond the call copies them.
+ */
+const shared = Buffer.allocUnsafeSlow(64 * 1024)
+
+/** The bytes themselves, or a copy where they would be overwritten by the next read. */
+export const keepable = (bytes: Buffer): Buffer => (bytes.buffer === shared.buffer ? Buffer.from(bytes) : bytes)
+
+type OnBytes = (bytes: Buffer) => void
+
+interface OnRead {
+  readonly buffer: Buffer
+  readonly callback: (length: number) => boolean
+}
+
+const intoShared = (onBytes: OnBytes): OnRead => ({
+  buffer: shared,
+  callback: (length) => {
+    onBytes(shared.subarray(0, length))
+    return true
+  },
+})
+
+/**
+ * Reads a socket into the shared buffer. Node offers that for sockets that are made here (`onread`), not for those that a server
+ * accepts: what the option sets is set by hand. A socket of another kind, or a Node that keeps it elsewhere, tells by 'data'.
+ */
+export function readInto(socket: Duplex, onBytes: OnBytes): void {
+  if (!(socket instanceof Socket) || !adopt(socket, onBytes)) socket.on('data', onBytes)
+}
+
+function adopt(socket: Socket, onBytes: OnBytes): boolean {
+  const { _handle: handle } = socket as unknown as {
+    readonly _handle?: { readonly useUserBuffer?: (buffer: Buffer) => void } | null
+  }
+  if (!places || (handle && typeof handle.useUserBuffer !== 'function')) return false
+  const option = intoShared(onBytes)
+  const fields = socket as unknown as Record<symbol, unknown>
+  fields[places.buffer] = option.buffer
+  fields[places.callback] = option.callback
+  // A socket that has yet to connect does this itself.
+  handle?.useUserBuffer?.(shared)
+  return true
+}
+
+const places = ((): { readonly buffer: symbol; readonly callback: symbol } | undefined => {
+  const option = intoShared(() => undefined)
+  const socket = new Socket({ onread: option } as SocketConstructorOpts)
+  const fields = socket as unknown as Record<symbol, unknown>
+  const symbols = Object.getOwnPropertySymbols(socket)
+  socket.destroy()
+  const buffer = symbols.find((symbol) => symbol.description === 'kBuffer' && fields[symbol] === option.buffer)
+  const callback = symbols.find((symbol) => symbol.description === 'kBufferCb' && fields[symbol] === option.callback)
+  return buffer && callback && { buffer, callback }
+})()
