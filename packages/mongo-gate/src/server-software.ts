@@ -26,6 +26,7 @@ export interface ServerSoftwareOptions {
 
 /** What is missing to run it, in words; undefined where the software is built already or can be built. */
 export async function missingForServer(options: ServerSoftwareOptions): Promise<string | undefined> {
+  if (options.find('java') === undefined) return 'there is no java'
   const needed = existsSync(builtFolder(options)) ? PROGRAMS.slice(0, 1) : PROGRAMS
   const missing = needed.filter((name) => options.find(name) === undefined)
   if (missing.length > 0) return `there is no ${missing.join(', no ')}`

@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync, statSync } from 'node:fs'
+import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
 /**
@@ -16,6 +16,7 @@ export function copyProgram(program: string, folder: string): string {
       copy(part)
   }
   copy(basename(program))
+  writeFileSync(join(folder, 'package.json'), '{"type":"module"}\n')
   return join(folder, basename(program))
 }
 

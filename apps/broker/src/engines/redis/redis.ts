@@ -86,6 +86,8 @@ export class RedisEngine implements Engine {
         )
     }
     await this.#configure(to)
+    // Whether the data are over the new limit is found out anew.
+    await this.limit(to, false)
   }
 
   /** All plans have servers of their own, which grow and shrink: nothing is moved. */
