@@ -1,9 +1,12 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { isAbsolute } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { isAbsolute, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Mount } from '@bloomery/containers'
 import type { Logger } from '@bloomery/telemetry'
+import { z } from 'zod'
+import { readMavenMirrors } from './runtimes/maven-settings.js'
 
 const run = promisify(execFile)
 
@@ -27,14 +30,28 @@ const PIP_KEYS = [
   'proxy',
 ]
 
-/** Asks npm and pip themselves, so that every file and variable they read counts. Credentials beside the address are left out. */
+const GO_KEYS = ['GOPROXY', 'GOSUMDB', 'GOPRIVATE', 'GONOSUMDB', 'GONOPROXY', 'GOINSECURE'] as const
+const ComposerConfig = z.object({ repositories: z.unknown().optional() })
+
+export interface ClientSurroundings {
+  /** Home folder of the user whose settings count. */
+  readonly home: string
+  /** Go's variables, for machines without Go. */
+  readonly go: Readonly<Record<string, string | undefined>>
+}
+
+/** Asks the package managers themselves, so that every file and variable they read counts. Credentials beside the address are left out. */
 export async function readClientSettings(
   proxies: Readonly<Record<string, string | undefined>>,
   log: Logger,
+  surroundings?: ClientSurroundings,
 ): Promise<ClientSettings> {
-  const [npm, pip] = await Promise.all([
+  const [npm, pip, go, bundler, others] = await Promise.all([
     ask('npm', ['config', 'list', '--json'], log),
     ask('python3', ['-m', 'pip', 'config', 'list'], log),
+    ask('go', ['env', '-json', ...GO_KEYS], log),
+    ask('bundle', ['config', 'list', '--parseable'], log),
+    surroundings && { maven: await mavenEnvironment(surroundings.home), composer: await composerEnvironment(surroundings.home) },
   ])
   const fromPip = pipEnvironment(pip ?? '')
   const folders = (fromPip['PIP_FIND_LINKS'] ?? '').split(/\s+/).filter((path) => isAbsolute(path))
@@ -43,6 +60,10 @@ export async function readClientSettings(
       ...Object.fromEntries(Object.entries(proxies).filter((entry): entry is [string, string] => entry[1] !== undefined)),
       ...npmEnvironment(npm ?? '{}'),
       ...fromPip,
+      ...goEnvironment(go, surroundings?.go ?? {}),
+      ...bundlerEnvironment(bundler ?? ''),
+      ...others?.maven,
+      ...others?.composer,
     },
     mounts: folders.filter((path) => existsSync(path)).map((path) => ({ source: path, target: path, readOnly: true })),
   }
@@ -70,6 +91,53 @@ export function pipEnvironment(list: string): Record<string, string> {
     environment[`PIP_${match[1].toUpperCase().replaceAll('-', '_')}`] = match[2].replaceAll('\\n', ' ').trim()
   }
   return environment
+}
+
+/** From `go env -json`; without Go, its variables. */
+export function goEnvironment(
+  json: string | undefined,
+  given: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  const found = json === undefined ? given : (JSON.parse(json) as Readonly<Record<string, string | undefined>>)
+  return Object.fromEntries(GO_KEYS.flatMap((key) => (found[key] ? [[key, found[key]]] : [])))
+}
+
+/** From `bundle config list --parseable`: mirrors, as the variables that Bundler reads. */
+export function bundlerEnvironment(list: string): Record<string, string> {
+  const environment: Record<string, string> = {}
+  for (const line of list.split('\n')) {
+    const match = /^(mirror\.[^=]+)=(.+)$/.exec(line.trim())
+    if (match?.[1] && match[2])
+      environment[`BUNDLE_${match[1].replaceAll('.', '__').toUpperCase()}`] = withoutUser(match[2].replace(/^"(.*)"$/, '$1'))
+  }
+  return environment
+}
+
+/** For the buildpacks, which write a settings.xml of it: whole files may hold passwords. */
+async function mavenEnvironment(home: string): Promise<Record<string, string>> {
+  const mirrors = await readMavenMirrors(home)
+  return mirrors.length === 0
+    ? {}
+    : { MAVEN_MIRRORS: JSON.stringify(mirrors.map((each) => ({ ...each, url: withoutUser(each.url) }))) }
+}
+
+/** Composer's own list of repositories, where the user has one. */
+async function composerEnvironment(home: string): Promise<Record<string, string>> {
+  for (const file of ['.config/composer/config.json', '.composer/config.json'])
+    try {
+      const { repositories } = ComposerConfig.parse(JSON.parse(await readFile(join(home, file), 'utf8')))
+      return repositories === undefined ? {} : { COMPOSER_REPOSITORIES: JSON.stringify(repositories) }
+    } catch {
+      continue // there is none here, or none that could be read
+    }
+  return {}
+}
+
+function withoutUser(address: string): string {
+  if (!URL.canParse(address)) return address
+  const url = new URL(address)
+  url.username = url.password = ''
+  return url.href
 }
 
 async function ask(program: string, args: readonly string[], log: Logger): Promise<string | undefined> {

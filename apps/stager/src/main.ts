@@ -62,7 +62,7 @@ export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Pr
     buildpacks: new BuildpackStore(join(config.folder, 'buildpacks'), config.buildpacksFolder, blobstore),
     runtimes: new RuntimeStore(runtimesFolder, sources, process.arch, logger),
     caches: new AppCaches(join(config.folder, 'caches'), blobstore),
-    clientSettings: () => (settings ??= readClientSettings(config.proxies, logger)),
+    clientSettings: () => (settings ??= readClientSettings(config.proxies, logger, config.clients)),
     nodeId: config.nodeId,
     image: config.image,
     lifecycleFolder: config.lifecycleFolder,

@@ -179,7 +179,7 @@ export async function makeBench(
         buildpacks: new BuildpackStore(join(home, 'buildpacks'), join(repository, 'buildpacks'), blobstore),
         runtimes: new RuntimeStore(RUNTIMES, sources, process.arch, silentLogger),
         caches: new AppCaches(join(home, 'caches'), blobstore),
-        clientSettings: () => readClientSettings({}, silentLogger),
+        clientSettings: () => readClientSettings({}, silentLogger, { home: homedir(), go: {} }),
         nodeId,
         image: IMAGE,
         lifecycleFolder: join(repository, 'apps/stager/lifecycle'),

@@ -77,6 +77,11 @@ def composer(staging, options, version):
         "COMPOSER_PROCESS_TIMEOUT": "600",
         "COMPOSER_MIRROR_PATH_REPOS": "1",
     })
+    mirrors = os.environ.get("COMPOSER_REPOSITORIES")
+    if mirrors:
+        # The operator's mirrors, for apps that name none themselves.
+        (staging.cache / "composer").mkdir(parents=True, exist_ok=True)
+        (staging.cache / "composer" / "config.json").write_text(f'{{"repositories": {mirrors}}}\n')
     if os.environ.get("COMPOSER_GITHUB_OAUTH_TOKEN"):
         subprocess.run(
             [program, "config", "--global", "github-oauth.github.com", os.environ["COMPOSER_GITHUB_OAUTH_TOKEN"]],

@@ -70,14 +70,7 @@ export class Downloads {
       dispatcher: this.#dispatcher,
       signal: AbortSignal.timeout(timeoutMs),
     }).catch((error: unknown) => {
-      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-      throw new DownloadError(
-        `${shown(url)} is out of reach: ${cause instanceof Error ? cause.message : String(cause)}`,
-        undefined,
-        {
-          cause: error,
-        },
-      )
+      throw new DownloadError(`${shown(url)} is out of reach: ${reasonOf(error)}`, undefined, { cause: error })
     })
     if (response.ok) return response
     await response.body?.cancel()
