@@ -45,6 +45,8 @@ const RouterEnv = PlatformEnv.extend({
   BLOOMERY_ROUTER_WORKERS: z.coerce.number().int().min(1).max(64).default(2),
   /** Most requests under way at one instance from one worker; 0: as many as come. */
   BLOOMERY_ROUTER_MAX_REQUESTS_PER_INSTANCE: z.coerce.number().int().min(0).default(500),
+  /** The access log in $BLOOMERY_HOME/log/router-access.log begins anew at this size, keeping one before it; 0: no such file. */
+  BLOOMERY_ROUTER_ACCESS_LOG_MB: z.coerce.number().int().min(0).default(100),
   /** Zone of this router: a request's first attempt prefers instances on cells of the same zone. */
   BLOOMERY_ROUTER_ZONE: z.string().min(1).optional(),
   /** How long health answers 503 while new connections are still served, so that a load balancer in front looks elsewhere. */
@@ -65,6 +67,8 @@ export interface RouterConfig {
   readonly workers: number
   readonly balancing: { readonly maxInFlight: number; readonly zone: string | undefined }
   readonly routeServices: { readonly recommendHttps: boolean; readonly validMs: number; readonly addresses: TenantAddressPolicy }
+  /** Size at which the access log's file begins anew; 0: no file. */
+  readonly accessLogBytes: number
   readonly drainWaitMs: number
   readonly drainTimeoutMs: number
   /** Hosts that the API answers for, lower case. */
@@ -83,6 +87,7 @@ export interface RouterConfig {
     /** Control sockets. */
     readonly run: string
     readonly logFile: string
+    readonly accessLog: string
   }
 }
 
@@ -107,6 +112,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
       validMs: env.BLOOMERY_ROUTE_SERVICES_TIMEOUT_SECONDS * 1000,
       addresses: tenantAddressPolicy(env),
     },
+    accessLogBytes: env.BLOOMERY_ROUTER_ACCESS_LOG_MB * 1024 * 1024,
     drainWaitMs: env.BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS * 1000,
     drainTimeoutMs: env.BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS * 1000,
     platformHosts: [...apiHosts(env), `console.${env.BLOOMERY_SYSTEM_DOMAIN}`].map((host) => host.toLowerCase()),
@@ -121,6 +127,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
       data: absolute(home.router),
       run: resolve(home.run, 'router'),
       logFile: resolve(home.roleLogs, 'router-workers.log'),
+      accessLog: resolve(home.roleLogs, 'router-access.log'),
     },
   }
 }

@@ -2,13 +2,16 @@ import type { SpoolingLogSender } from '@bloomery/feeds'
 import type { Exchange } from '../proxy/exchange.js'
 import { formatAccessLine } from './format-line.js'
 
-/** Writes each request to an app into that app's log, as source RTR. The sender never holds up traffic. */
+/** Writes each request into the file, where there is one, and that to an app into the app's log, as source RTR. Neither holds up traffic. */
 export const recordExchange =
-  (deps: { readonly sender: () => Pick<SpoolingLogSender, 'send' | 'nextTimestamp'> }) =>
+  (deps: {
+    readonly sender: () => Pick<SpoolingLogSender, 'send' | 'nextTimestamp'>
+    readonly file?: { add(line: string): void } | undefined
+  }) =>
   (exchange: Exchange, finishedAt: number): void => {
     const { outcome, headers, route, client } = exchange
     const app = outcome.endpoint ?? route?.endpoints[0]
-    if (!app) return
+    if (!app && !deps.file) return
     const text = formatAccessLine({
       host: exchange.hostHeader,
       receivedAt: exchange.receivedAt,
@@ -27,11 +30,13 @@ export const recordExchange =
       forwardedFor: headers.get('x-forwarded-for'),
       forwardedProto: headers.get('x-forwarded-proto'),
       requestId: exchange.requestId,
-      appGuid: app.appGuid,
+      appGuid: app?.appGuid,
       index: outcome.endpoint?.index,
       instanceGuid: outcome.endpoint?.instanceGuid,
       routerError: outcome.routerError,
     })
+    deps.file?.add(text)
+    if (!app) return
     const sender = deps.sender()
     sender.send({
       kind: 'log',

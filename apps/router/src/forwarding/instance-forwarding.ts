@@ -104,6 +104,14 @@ export class InstanceForwarding implements Forwarding {
   }
 
   #choose(): RouteEndpoint | undefined {
+    const { candidates } = this.exchange
+    const [only] = candidates
+    // By far the most routes lead to one instance: there is nothing to choose.
+    if (only && candidates.length === 1) {
+      const limit = this.deps.balancing?.maxInFlight ?? 0
+      const isFull = limit > 0 && this.deps.table.health.inFlight(only) >= limit
+      return isFull || this.#tried.length > 0 ? undefined : only
+    }
     const states = this.#states()
     return chooseStickyEndpoint(this.#wanted, states) ?? this.#chooseByOption(states)
   }

@@ -4,6 +4,7 @@ import { RouteServiceKeys, type NodeIdentity } from '@bloomery/contracts'
 import { createLogSender, followRouteFeed, type SpoolingLogSender } from '@bloomery/feeds'
 import { loadNodeIdentity, PkiError } from '@bloomery/pki'
 import type { Logger } from '@bloomery/telemetry'
+import { AccessFile } from '../access-log/access-file.js'
 import { recordExchange } from '../access-log/record-exchange.js'
 import type { RouterConfig } from '../config.js'
 import { ControlClient, ControlServer, type Ask } from '../holder/control-socket.js'
@@ -16,6 +17,8 @@ import { parseAddress } from '../proxy/forwarding.js'
 import { createPipeline } from '../proxy/pipeline.js'
 import { keepTableFile, readTableFile } from '../table/table-file.js'
 import { RouteTable } from '../table/route-table.js'
+import { Http2Clients } from '../http2/http2-clients.js'
+import { Http2Endpoints } from '../http2/http2-endpoints.js'
 import { followInternalApi } from '../internal-api.js'
 import { ServiceCalls } from '../route-services/service-calls.js'
 import { TcpRouter } from '../tcp/tcp-router.js'
@@ -73,25 +76,34 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const followingKeys = await followRouteServiceKeys(config, identity, log, (keys) => (routeServiceKeys = keys))
   const certificates = new CertificateStore()
   const following = await followCertificates(config, certificates, identity, log)
+  const http2Endpoints = new Http2Endpoints()
+  table.onWithdrawn((endpoint) => http2Endpoints.forget(poolKeyOf(endpoint)))
+  const decide = createPipeline({
+    table,
+    hosts: new Set(config.platformHosts),
+    upstreams: config.apiUpstreams.map((url) => ({ key: `api ${url}`, ...parseAddress(new URL(url).host) })),
+    localCells: new Set(config.localCells),
+    balancing: config.balancing,
+    http2Endpoints,
+    routeServices: {
+      keys: () => routeServiceKeys,
+      toService: (url, how) => services.to(url, how),
+      recommendHttps: config.routeServices.recommendHttps,
+      validMs: config.routeServices.validMs,
+      now: () => new Date(),
+    },
+    isHealthy: () => !plane.isDraining,
+  })
+  const record = recordExchange({ sender: () => logs.current })
+  const http2 = new Http2Clients({ decide, record, log })
+  table.onWithdrawn((endpoint) => http2.forget(poolKeyOf(endpoint)))
+  const accessFile = openAccessFile(config, log)
   const plane: DataPlane = new Http1DataPlane({
     log,
     findCertificate: (name) => certificates.find(name),
-    record: recordExchange({ sender: () => logs.current }),
-    decide: createPipeline({
-      table,
-      hosts: new Set(config.platformHosts),
-      upstreams: config.apiUpstreams.map((url) => ({ key: `api ${url}`, ...parseAddress(new URL(url).host) })),
-      localCells: new Set(config.localCells),
-      balancing: config.balancing,
-      routeServices: {
-        keys: () => routeServiceKeys,
-        toService: (url, how) => services.to(url, how),
-        recommendHttps: config.routeServices.recommendHttps,
-        validMs: config.routeServices.validMs,
-        now: () => new Date(),
-      },
-      isHealthy: () => !plane.isDraining,
-    }),
+    record,
+    decide,
+    http2,
   })
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
   const deadline = Date.now() + FEED_PATIENCE_MS
@@ -126,7 +138,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       following.close()
       followingKeys.close()
       services.close()
-      await Promise.all([file.close(), logs.current.close()])
+      http2Endpoints.close()
+      await Promise.all([file.close(), logs.current.close(), accessFile?.close()])
       control.close()
       log.info('drained')
       finish()
@@ -160,6 +173,17 @@ function identityOf(dir: string): NodeIdentity {
   const identity = loadNodeIdentity(dir)
   if (!identity) throw new PkiError(`There is no certificate in ${dir} yet.`)
   return identity
+}
+
+/** Without the file requests are served all the same. */
+function openAccessFile({ accessLogBytes, paths }: RouterConfig, log: Logger): AccessFile | undefined {
+  if (accessLogBytes === 0) return undefined
+  try {
+    return new AccessFile(paths.accessLog, accessLogBytes, log)
+  } catch (error) {
+    log.error({ err: error, path: paths.accessLog }, 'the access log cannot be opened')
+    return undefined
+  }
 }
 
 interface LogSenderHolder {
