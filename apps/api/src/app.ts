@@ -17,16 +17,13 @@ import { auditEventRoutes } from './resources/audit-events/routes.js'
 import { buildpackRoutes } from './resources/buildpacks/routes.js'
 import { unkeptAppRoutes } from './resources/apps/unkept-routes.js'
 import { buildExplanationRoutes } from './resources/builds/explanation-routes.js'
-import { buildExplanationRoutes } from './resources/builds/explanation-routes.js'
 import { buildRoutes } from './resources/builds/routes.js'
-import { componentRoutes } from './resources/components/routes.js'
 import { componentRoutes } from './resources/components/routes.js'
 import { deploymentRoutes } from './resources/deployments/routes.js'
 import { domainRoutes } from './resources/domains/routes.js'
 import { dropletRoutes } from './resources/droplets/routes.js'
 import { environmentGroupRoutes } from './resources/environment-groups/routes.js'
 import { featureFlagRoutes } from './resources/feature-flags/routes.js'
-import { garbageRoutes } from './resources/garbage/routes.js'
 import { garbageRoutes } from './resources/garbage/routes.js'
 import { logCacheRoutes } from './resources/log-cache/routes.js'
 import { manifestRoutes } from './resources/manifests/routes.js'
@@ -94,8 +91,6 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   buildRoutes,
   buildExplanationRoutes,
   componentRoutes,
-  buildExplanationRoutes,
-  componentRoutes,
   deploymentRoutes,
   manifestRoutes,
   featureFlagRoutes,
@@ -109,7 +104,6 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   serviceInstanceRoutes,
   serviceCredentialBindingRoutes,
   serviceRouteBindingRoutes,
-  garbageRoutes,
   garbageRoutes,
   logCacheRoutes,
   absentRoutes,
