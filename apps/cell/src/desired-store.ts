@@ -4,7 +4,7 @@ import type { CellDesired } from '@bloomery/contracts'
 import { CellDesired as CellDesiredSchema } from '@bloomery/contracts'
 import type { Logger } from '@bloomery/telemetry'
 
-/** The scheduler's last document on disk, without what is secret in it: environments, commands and signed addresses. */
+/** The scheduler's last document on disk, without what is secret in it: environments, files, commands and signed addresses. */
 export class DesiredStore {
   private readonly path: string
   private turn: Promise<void> = Promise.resolve()
@@ -28,7 +28,7 @@ export class DesiredStore {
   }
 
   save(desired: CellDesired): Promise<void> {
-    const instances = desired.instances.map(({ environment: _secret, droplet, spec, ...rest }) => ({
+    const instances = desired.instances.map(({ environment: _secret, files: _secretToo, droplet, spec, ...rest }) => ({
       ...rest,
       spec: { ...spec, command: null },
       droplet: { sha256: droplet.sha256, sizeBytes: droplet.sizeBytes },

@@ -124,6 +124,19 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
       expect([...times].sort()).toEqual(times)
     })
 
+    it('gives secret files to the program alone, in memory, and takes them away with it', async () => {
+      const secretFiles = { target: '/etc/cf-service-bindings', files: { 'db/password': 's3cret-in-memory', 'db/port': '1' } }
+      const script =
+        'cd /etc/cf-service-bindings; tr a-z A-Z < db/password; echo; ls db | tr "\\n" " "; echo; touch db/x 2>/dev/null || echo read-only'
+      const { name, text } = await finish({ command: ['bash', '-c', script], secretFiles })
+      expect(text).toEqual(['S3CRET-IN-MEMORY', 'password port ', 'read-only'])
+      const memory = `/dev/shm/bloomery-${installation}`
+      expect(await run('grep', ['-rlc', 's3cret-in-memory', memory])).not.toBe('')
+      expect(await run('sh', ['-c', 'grep -rls s3cret-in-memory "$1" || true', 'sh', folder])).toBe('')
+      await engine.remove(name)
+      expect(await run('sh', ['-c', 'grep -rls s3cret-in-memory "$1" || true', 'sh', memory])).toBe('')
+    })
+
     it('is idempotent by name and finds what runs after a restart of the agent, from the last line seen', async () => {
       const spec = aSpec(under.image, {
         command: ['bash', '-c', 'echo first; read -t 2 <> <(:); echo second'],

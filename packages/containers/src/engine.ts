@@ -38,6 +38,11 @@ export interface ContainerSpec {
   readonly workingDirectory?: string
   /** Runs as vcap (2000:2000) always. */
   readonly mounts: readonly Mount[]
+  /**
+   * Files that only vcap may read, at paths below `target`: kept in the machine's memory, never on its disk, and gone with the
+   * container. For credentials; what is in `environment` an engine may write down.
+   */
+  readonly secretFiles?: { readonly target: string; readonly files: Readonly<Record<string, string>> }
   readonly layers: readonly LayerMount[]
   readonly memoryMb: number
   /** Limit of the writable layer(s) and /tmp. */

@@ -36,6 +36,8 @@ export const WantedInstance = z.object({
   spec: RunSpec,
   /** Environment in merge order applied already; absent for `stop`. Never written to disk in the clear. */
   environment: z.record(z.string(), z.string()).optional(),
+  /** Files of bindings, by their paths below /etc/cf-service-bindings; in memory only, like the environment. */
+  files: z.record(z.string(), z.string()).optional(),
   droplet: DropletSource,
 })
 export type WantedInstance = z.infer<typeof WantedInstance>

@@ -85,6 +85,13 @@ export { isStaleLease, planCell, type CellPlan, type HeldByCell, type WantedOfCe
 export { goDuration } from './cell/go-duration.js'
 export { entitledCores } from './cell/cpu-entitlement.js'
 export { FILE_DESCRIPTORS, vcapApplication, type AppIdentity, type VcapApplicationUse } from './environment/vcap-application.js'
+export {
+  BINDING_FILES_FOLDER,
+  bindingDelivery,
+  bindingFiles,
+  bindingVariables,
+  type BindingDelivery,
+} from './environment/binding-files.js'
 export { databaseUrl, vcapServices, type BoundService } from './environment/vcap-services.js'
 export { runningEnvironment, stagingEnvironment, type Variables } from './environment/environments.js'
 export { MAX_VARIABLE_BYTES, mergeVariables, variableFaults } from './environment/variable-rules.js'

@@ -1,7 +1,8 @@
-import type { AppIdentity, BoundService } from '@bloomery/domain'
+import { bindingDelivery, bindingFiles, type AppIdentity, type BindingDelivery, type BoundService } from '@bloomery/domain'
 import type { Database, Transaction } from '@bloomery/database'
 import { z } from 'zod'
 import type { Context } from '../http/context.js'
+import { unprocessable } from '../http/errors.js'
 import type { AppInSpace } from '../resources/apps/find-app.js'
 import { isMade } from '../service-bindings/bound-instance.js'
 import { routeUrl } from '../resources/routes/presenter.js'
@@ -15,6 +16,8 @@ type Keys = Pick<Context, 'keyring'>
 export const variablesContext = (appGuid: string): string => `app:${appGuid}`
 export const groupContext = (name: 'running' | 'staging'): string => `environment_variable_group:${name}`
 export const instanceCredentialsContext = (guid: string): string => `service-instance:${guid}`
+export const specFilesContext = (guid: string): string => `spec-files:${guid}`
+export const buildFilesContext = (guid: string): string => `build-files:${guid}`
 export const bindingCredentialsContext = (guid: string): string => `credential-binding:${guid}`
 
 export const readAppVariables = ({ keyring }: Keys, app: Pick<AppInSpace, 'guid' | 'environmentVariablesEncrypted'>) =>
@@ -89,5 +92,19 @@ export async function readEnvironmentSources(
     group: await readEnvironmentGroup(on, context, group),
     appVariables: readAppVariables(context, app),
     bindings: await readBoundServices(on, context, app.guid),
+    delivery: bindingDelivery(app),
   }
+}
+
+/** The files of an app's bindings, where it gets them so; 422 where they cannot be made. */
+export function requireBindingFiles({
+  bindings,
+  delivery,
+}: {
+  readonly bindings: readonly BoundService[]
+  readonly delivery: BindingDelivery
+}): Readonly<Record<string, string>> | undefined {
+  const files = bindingFiles(bindings, delivery)
+  if (typeof files === 'string') throw unprocessable(`Cannot build service binding files for app - ${files}`)
+  return files
 }

@@ -5,7 +5,7 @@ import type { Droplet, Process, Transaction } from '@bloomery/database'
 import type { Context } from '../http/context.js'
 import { unprocessable } from '../http/errors.js'
 import type { AppInSpace } from '../resources/apps/find-app.js'
-import { readEnvironmentSources } from './environment-sources.js'
+import { readEnvironmentSources, requireBindingFiles, specFilesContext } from './environment-sources.js'
 
 const DEFAULT_PORT = 8080
 
@@ -28,6 +28,7 @@ export async function writeRunSpecs(
   options: { readonly makeCurrent: boolean } = { makeCurrent: true },
 ): Promise<void> {
   const sources = await readEnvironmentSources(tx, context, app, 'running')
+  const files = requireBindingFiles(sources)
   for (const process of processes) {
     const command = commandOf(process, droplet)
     if (command === undefined && process.type !== 'web') {
@@ -73,6 +74,7 @@ export async function writeRunSpecs(
         dropletGuid: droplet.guid,
         spec,
         environmentEncrypted: { ...context.keyring.encryptJson(environment, `spec:${guid}`) },
+        ...(files ? { filesEncrypted: { ...context.keyring.encryptJson(files, specFilesContext(guid)) } } : {}),
       },
     })
     if (options.makeCurrent)

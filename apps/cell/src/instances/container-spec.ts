@@ -1,5 +1,6 @@
 import type { ContainerSpec, ReservedEndpoint } from '@bloomery/containers'
 import type { InstanceEndpoint } from '@bloomery/contracts'
+import { BINDING_FILES_FOLDER } from '@bloomery/domain'
 import { instanceEnvironment } from './environment.js'
 import { type InstanceRecord, withoutSecrets } from './instance-record.js'
 import { launchCommand, type LaunchInfo } from './launch.js'
@@ -16,6 +17,8 @@ export function containerSpecOf(input: {
   readonly dropletFolders: readonly string[]
   readonly launch: LaunchInfo
   readonly environment: Readonly<Record<string, string>>
+  /** Of its bindings. */
+  readonly files: Readonly<Record<string, string>> | undefined
   readonly image: string
 }): ContainerSpec {
   const { record, endpoint, reserved } = input
@@ -36,6 +39,7 @@ export function containerSpecOf(input: {
     environment: instanceEnvironment({ instanceGuid, index, memoryMb: spec.memoryMb, endpoint, base: input.environment }),
     workingDirectory: '/home/vcap',
     mounts: [],
+    ...(input.files === undefined ? {} : { secretFiles: { target: BINDING_FILES_FOLDER, files: input.files } }),
     layers: [{ lower: input.dropletFolders, target: '/home/vcap' }],
     memoryMb: spec.memoryMb,
     diskMb: spec.diskMb,

@@ -33,6 +33,8 @@ export interface InstanceSurroundings {
 
 export interface StartInput {
   readonly environment: Readonly<Record<string, string>>
+  /** Of its bindings. */
+  readonly files: Readonly<Record<string, string>> | undefined
   readonly dropletUrl: string | undefined
   readonly dropletBytes: number
   /** Kept beside the record, which does without it on disk. */
@@ -158,7 +160,11 @@ export class Instance {
       try {
         const { record } = this
         await engine.create(
-          containerSpecOf({ record, endpoint, reserved, dropletFolders, launch, environment: input.environment, image }),
+          containerSpecOf({
+            ...{ record, endpoint, reserved, dropletFolders, launch, image },
+            environment: input.environment,
+            files: input.files,
+          }),
         )
         const seen = await engine.start(this.guid)
         this.say(`Cell ${cellId} successfully created container for instance ${this.guid}`)

@@ -170,8 +170,9 @@ export class Instances {
   }
 }
 
-const inputOf = ({ environment, droplet, spec }: WantedInstance): StartInput => ({
+const inputOf = ({ environment, files, droplet, spec }: WantedInstance): StartInput => ({
   environment: environment ?? {},
+  files,
   dropletUrl: droplet.url,
   dropletBytes: droplet.sizeBytes,
   command: spec.command,

@@ -64,7 +64,7 @@ export async function buildDocument(on: Queryable, wish: CellWish, leaseToken: b
 
 async function wantedInstance(
   row: InstanceRow,
-  { spec, environment }: LoadedSpec,
+  { spec, environment, files }: LoadedSpec,
   droplet: DropletRow | undefined,
   deps: DocumentDeps,
 ): Promise<WantedInstance> {
@@ -78,6 +78,7 @@ async function wantedInstance(
     ...(want === 'stop' && row.stopReason ? { stopReason: row.stopReason } : {}),
     spec,
     ...(want === 'run' && environment ? { environment: { ...environment } } : {}),
+    ...(want === 'run' && files ? { files: { ...files } } : {}),
     droplet: { ...source, ...(url ? { url } : {}) },
   }
 }

@@ -7,10 +7,19 @@ import { z } from 'zod'
 const CACHED = 2_000
 const Environment = z.record(z.string(), z.string())
 
+interface StoredSpec {
+  readonly guid: string
+  readonly spec: unknown
+  readonly environment: unknown
+  readonly files: unknown
+}
+
 /** A frozen spec as a cell needs it. `environment` is undefined where it can't be decrypted: then nothing new can be started of it. */
 export interface LoadedSpec {
   readonly spec: RunSpec
   readonly environment: Readonly<Record<string, string>> | undefined
+  /** Files of bindings, where the app gets them so. */
+  readonly files: Readonly<Record<string, string>> | undefined
 }
 
 /** Run specs by guid. They never change, so they are kept in memory once read. */
@@ -21,9 +30,9 @@ export class RunSpecs {
   async load(on: Queryable, guids: readonly string[]): Promise<ReadonlyMap<string, LoadedSpec>> {
     const missing = [...new Set(guids)].filter((guid) => !this.#cache.has(guid))
     if (missing.length > 0) {
-      const found = await rows<{ guid: string; spec: unknown; environment: unknown }>(
+      const found = await rows<StoredSpec>(
         on,
-        sql`SELECT guid, spec, environment_encrypted AS environment FROM run_specs WHERE guid = ANY(${missing})`,
+        sql`SELECT guid, spec, environment_encrypted AS environment, files_encrypted AS files FROM run_specs WHERE guid = ANY(${missing})`,
       )
       for (const row of found) this.#keep(row)
     }
@@ -36,18 +45,22 @@ export class RunSpecs {
     return loaded
   }
 
-  #keep({ guid, spec, environment }: { guid: string; spec: unknown; environment: unknown }): void {
+  #keep({ guid, spec, environment, files }: StoredSpec): void {
     const parsed = RunSpec.safeParse(spec)
     if (!parsed.success) {
       this.options.log.error({ specGuid: guid, fault: z.prettifyError(parsed.error) }, 'a run spec is malformed')
       return
     }
-    this.#cache.set(guid, { spec: parsed.data, environment: this.#decrypt(guid, environment) })
+    const decrypted = this.#decrypt(guid, environment, `spec:${guid}`)
+    const placed = files === null ? undefined : this.#decrypt(guid, files, `spec-files:${guid}`)
+    // Without its files an app would start without its services: as bad as without its environment.
+    const isWhole = files === null || placed !== undefined
+    this.#cache.set(guid, { spec: parsed.data, environment: isWhole ? decrypted : undefined, files: placed })
   }
 
-  #decrypt(guid: string, environment: unknown): Record<string, string> | undefined {
+  #decrypt(guid: string, secret: unknown, place: string): Record<string, string> | undefined {
     try {
-      return this.options.keyring.decryptJson(environment, `spec:${guid}`, Environment)
+      return this.options.keyring.decryptJson(secret, place, Environment)
     } catch (error) {
       this.options.log.error({ err: error, specGuid: guid }, "a run spec's environment can't be decrypted")
       return undefined

@@ -24,6 +24,8 @@ export interface ClaimedBuild {
   readonly diskMb: number
   readonly logRateLimit: number
   readonly environmentEncrypted: unknown
+  /** Files of the app's bindings; null where they are in the environment. */
+  readonly filesEncrypted: unknown
 }
 
 /** A buildpack that the platform keeps. */

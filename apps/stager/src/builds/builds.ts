@@ -78,7 +78,7 @@ export class Builds {
             p.state AS "packageState", p.blob_key AS "packageBlobKey", p.sha256 AS "packageSha256", p.size_bytes AS "packageBytes", b.droplet_guid AS "dropletGuid",
             EXISTS (SELECT 1 FROM builds e WHERE e.package_guid = b.package_guid AND e.guid <> b.guid) AS "isRestage",
             b.buildpacks, b.stack, b.staging_memory_mb AS "memoryMb", b.staging_disk_mb AS "diskMb", b.log_rate_limit AS "logRateLimit",
-            b.environment_encrypted AS "environmentEncrypted"
+            b.environment_encrypted AS "environmentEncrypted", b.files_encrypted AS "filesEncrypted"
           FROM builds b JOIN apps a ON a.guid = b.app_guid LEFT JOIN packages p ON p.guid = b.package_guid
           WHERE b.guid = ${guid} AND b.claimed_by = ${this.holder}`,
     )

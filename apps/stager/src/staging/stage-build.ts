@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { type Blobstore, BlobError } from '@bloomery/blobstore'
 import { contentDigest, PACKAGE_LIMITS } from '@bloomery/archives'
 import { type ContainerEngine, type ContainerSpec, EngineError, type Mount } from '@bloomery/containers'
-import { explainFailure } from '@bloomery/domain'
+import { BINDING_FILES_FOLDER, explainFailure } from '@bloomery/domain'
 import type { Keyring } from '@bloomery/secrets'
 import type { Logger } from '@bloomery/telemetry'
 import { z } from 'zod'
@@ -126,6 +126,8 @@ function mountsOf(prepared: readonly Prepared[]): readonly Mount[] {
   return [...new Map(mounts).values()]
 }
 
+const Texts = z.record(z.string(), z.string())
+
 /** One staging from the choice of buildpacks to the droplet. */
 class Staging {
   #bits: Promise<string> | undefined
@@ -150,14 +152,19 @@ class Staging {
     const frozen =
       build.environmentEncrypted === null
         ? {}
-        : parts.keyring.decryptJson(build.environmentEncrypted, `build:${build.guid}`, z.record(z.string(), z.string()))
+        : parts.keyring.decryptJson(build.environmentEncrypted, `build:${build.guid}`, Texts)
+    const bindings =
+      build.filesEncrypted === null
+        ? undefined
+        : parts.keyring.decryptJson(build.filesEncrypted, `build-files:${build.guid}`, Texts)
     const settingsSha256 = settingsDigest({
       buildpacks: prepared.map(({ entry, source }) => ({ key: entry.key, source: source ?? entry.url ?? '' })),
       skipDetect: chosen.skipDetect,
       stack: build.stack,
       imageDigest,
       lifecycle,
-      environment: frozen,
+      // Files of bindings decide as much as the variable that they stand for.
+      environment: bindings === undefined ? frozen : { ...frozen, [BINDING_FILES_FOLDER]: JSON.stringify(bindings) },
       cachesClearedAt: clearedAt,
     })
     await this.workspace.begin()
@@ -182,6 +189,7 @@ class Staging {
       imageDigest,
       lifecycle,
       frozen,
+      bindings,
       archive,
       settingsSha256,
     })
@@ -195,6 +203,7 @@ class Staging {
     imageDigest: string
     lifecycle: string
     frozen: Readonly<Record<string, string>>
+    bindings: Readonly<Record<string, string>> | undefined
     archive: string
     settingsSha256: string
   }): Promise<StagedDroplet> {
@@ -245,6 +254,7 @@ class Staging {
         ...mountsOf(prepared),
         ...settings.mounts,
       ],
+      ...(given.bindings === undefined ? {} : { secretFiles: { target: BINDING_FILES_FOLDER, files: given.bindings } }),
       layers: [],
       cpuWeight: CPU_WEIGHT,
       fileDescriptors: FILE_DESCRIPTORS,

@@ -19,6 +19,13 @@ import {
 import { findMemoryVictim, type MemoryVictim, readKernelLog } from '../limits/memory-victim.js'
 import { refusedProcesses } from '../limits/refused-processes.js'
 import { readRing } from '../output/ring-reader.js'
+import {
+  placeSecretFiles,
+  removeAllSecretFiles,
+  removeSecretFiles,
+  removeStraySecretFiles,
+  secretFilesRoot,
+} from '../secret-files.js'
 import { hostTrust } from '../trust.js'
 import { cgroupUsage } from './cgroup-usage.js'
 import { connect, type Connection } from './connection.js'
@@ -68,6 +75,7 @@ export class DockerEngine implements ContainerEngine {
   private readonly hostAddress: string
   private readonly events: EventWatch
   private readonly pids = new Map<string, number>()
+  private readonly secrets: string
   private disk: DiskKind = 'measured'
   private subnet: Subnet | undefined
   private endpoints: Endpoints | undefined
@@ -79,6 +87,7 @@ export class DockerEngine implements ContainerEngine {
     this.names = namesOf(options.installationId)
     this.hostAddress = options.hostAddress ?? '127.0.0.1'
     this.events = new EventWatch(this.connection.streams, this.names, options.logger)
+    this.secrets = secretFilesRoot(options.installationId, options.folder)
   }
 
   async ping(): Promise<void> {
@@ -138,13 +147,14 @@ export class DockerEngine implements ContainerEngine {
     if (this.subnet === undefined) await this.prepare()
     const doing = `make the container ${spec.name}`
     try {
+      const placed = await placeSecretFiles(this.secrets, spec)
       const disk = await makeDisk(join(this.options.folder, spec.name), {
         kind: this.disk,
         diskMb: spec.diskMb,
         layers: spec.layers.length,
       })
       const container = await this.docker.createContainer(
-        createOptions(spec, {
+        createOptions(placed, {
           names: this.names,
           disk,
           hostAddress: this.hostAddress,
@@ -158,6 +168,7 @@ export class DockerEngine implements ContainerEngine {
       const found = await this.find(spec.name).catch(() => undefined)
       if (found !== undefined) return found
       await removeDisk(join(this.options.folder, spec.name))
+      await removeSecretFiles(this.secrets, spec.name)
       throw asEngineError(error, doing)
     }
   }
@@ -313,7 +324,9 @@ export class DockerEngine implements ContainerEngine {
     for (const volume of volumes) if (!kept.has(volume.Labels?.[NAME_LABEL])) await this.removeVolume(volume.Name)
     const folders = await readdir(this.options.folder).catch(() => [])
     for (const folder of folders) if (!kept.has(folder)) await removeDisk(join(this.options.folder, folder))
+    await removeStraySecretFiles(this.secrets, kept)
     if (!everything) return
+    await removeAllSecretFiles(this.options.installationId)
     await this.docker
       .getNetwork(this.names.network)
       .remove()
@@ -351,6 +364,7 @@ export class DockerEngine implements ContainerEngine {
 
   private async dispose(name: string, disk: string): Promise<void> {
     this.pids.delete(name)
+    await removeSecretFiles(this.secrets, name)
     await this.container(name)
       .remove({ force: true, v: true })
       .catch((error: unknown) => {

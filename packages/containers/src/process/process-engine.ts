@@ -25,6 +25,13 @@ import { refusedProcesses } from '../limits/refused-processes.js'
 import { readRing } from '../output/ring-reader.js'
 import { isPortFree } from '../ports.js'
 import { isRoot, run } from '../run.js'
+import {
+  placeSecretFiles,
+  removeAllSecretFiles,
+  removeSecretFiles,
+  removeStraySecretFiles,
+  secretFilesRoot,
+} from '../secret-files.js'
 import { hostTrust } from '../trust.js'
 import { type Cgroups, findCgroups } from './cgroup.js'
 import { execInSandbox } from './exec.js'
@@ -57,13 +64,14 @@ export interface ProcessEngineOptions {
 
 /** As it lies on disk; the environment is not part of it. */
 interface Kept {
-  readonly spec: Omit<ContainerSpec, 'environment'>
+  readonly spec: Omit<ContainerSpec, 'environment' | 'secretFiles'>
 }
 
 /** Processes of this machine, confined by bubblewrap, each under a supervisor that outlives the agent. For a first look without Docker. */
 export class ProcessEngine implements ContainerEngine {
   readonly kind = 'process'
   private readonly short: string
+  private readonly secrets: string
   private readonly environments = new Map<string, Readonly<Record<string, string>>>()
   private readonly reserved = new Map<number, number>()
   private readonly listeners = new Set<() => void>()
@@ -74,6 +82,7 @@ export class ProcessEngine implements ContainerEngine {
 
   constructor(private readonly options: ProcessEngineOptions) {
     this.short = namesOf(options.installationId).short
+    this.secrets = secretFilesRoot(options.installationId, options.folder)
   }
 
   async ping(): Promise<void> {
@@ -152,12 +161,13 @@ export class ProcessEngine implements ContainerEngine {
     const folder = this.folderOf(spec.name)
     try {
       await makeDisk(folder, { kind: disk, diskMb: spec.diskMb, layers: spec.layers.length })
-      const { environment, ...kept } = spec
+      const { environment, ...kept } = await placeSecretFiles(this.secrets, spec)
       this.environments.set(spec.name, environment)
       await writeFile(join(folder, 'container.json.new'), JSON.stringify({ spec: kept } satisfies Kept))
       await rename(join(folder, 'container.json.new'), join(folder, 'container.json'))
     } catch (error) {
       await removeDisk(folder)
+      await removeSecretFiles(this.secrets, spec.name)
       throw new EngineError(
         /no space/i.test(String(error)) ? 'no-space' : 'refused',
         `Could not make ${spec.name}: ${messageOf(error)}`,
@@ -237,6 +247,7 @@ export class ProcessEngine implements ContainerEngine {
       if (await isMounted(merged)) await run('umount', [merged]).catch(() => run('umount', ['-l', merged]))
     }
     this.prepared?.cgroups?.remove(name)
+    await removeSecretFiles(this.secrets, name)
     await removeDisk(folder)
   }
 
@@ -363,7 +374,10 @@ export class ProcessEngine implements ContainerEngine {
         await this.remove(name)
       }),
     )
-    if (everything) (this.prepared?.cgroups ?? findCgroups(this.cgroupParent))?.removeAll()
+    await removeStraySecretFiles(this.secrets, new Set(names))
+    if (!everything) return
+    await removeAllSecretFiles(this.options.installationId)
+    ;(this.prepared?.cgroups ?? findCgroups(this.cgroupParent))?.removeAll()
   }
 
   async close(): Promise<void> {

@@ -1,3 +1,4 @@
+import { bindingFiles, type BindingDelivery } from './binding-files.js'
 import { runningEnvironment, stagingEnvironment } from './environments.js'
 import { MAX_VARIABLE_BYTES, mergeVariables, variableFaults } from './variable-rules.js'
 import type { AppIdentity } from './vcap-application.js'
@@ -27,7 +28,13 @@ const bound = (over: Partial<BoundService> = {}): BoundService => ({
   createdAt: new Date(0),
   ...over,
 })
-const sources = { app, group: { A: 'group', G: 'group' }, appVariables: { A: 'app' }, bindings: [] as BoundService[] }
+const sources = {
+  app,
+  group: { A: 'group', G: 'group' },
+  appVariables: { A: 'app' },
+  bindings: [] as BoundService[],
+  delivery: 'variable' as BindingDelivery,
+}
 const running = { guid: 'p', type: 'web', version: 'v', memoryMb: 64, diskMb: 128 }
 
 describe('environments', () => {
@@ -92,6 +99,54 @@ describe('bound services', () => {
     ['http://h/d', undefined],
     [5, undefined],
   ])('give %s as DATABASE_URL %s', (uri, expected) => expect(databaseUrl([bound({ credentials: { uri } })])).toBe(expected))
+})
+
+describe('bindings as files', () => {
+  const db = bound({
+    bindingName: 'main',
+    label: 'mysql',
+    plan: 'small',
+    tags: ['a'],
+    credentials: { uri: 'mysql://h/d', port: 3306, label: 'mine', nothing: null, none: {}, nested: { a: [1] } },
+  })
+  it('are one with the content of VCAP_SERVICES', () => {
+    expect(bindingFiles([db], 'file')).toEqual({ vcap_services: JSON.stringify(vcapServices([db])) })
+    const environment = runningEnvironment({ ...sources, bindings: [db], delivery: 'file' }, running)
+    expect(environment).toMatchObject({
+      VCAP_SERVICES_FILE_PATH: '/etc/cf-service-bindings/vcap_services',
+      DATABASE_URL: 'mysql2://h/d',
+    })
+    expect(environment).not.toHaveProperty('VCAP_SERVICES')
+  })
+  it('are a folder per binding, a file per key, and what the platform knows', () => {
+    expect(bindingFiles([db], 'folders')).toEqual({
+      'main/uri': 'mysql://h/d',
+      'main/port': '3306',
+      'main/nested': '{"a":[1]}',
+      'main/label': 'mysql',
+      'main/plan': 'small',
+      'main/name': 'main',
+      'main/tags': '["a"]',
+      'main/instance_guid': 'i1',
+      'main/instance_name': 'db',
+      'main/binding_guid': 'b1',
+      'main/binding_name': 'main',
+      'main/type': 'mysql',
+      'main/provider': 'mysql',
+    })
+    expect(runningEnvironment({ ...sources, bindings: [db], delivery: 'folders' }, running)).toMatchObject({
+      SERVICE_BINDING_ROOT: '/etc/cf-service-bindings',
+    })
+    expect(bindingFiles([db], 'variable')).toBeUndefined()
+  })
+  it.each<[string, BoundService[], RegExp]>([
+    ['a name that is no folder', [bound({ instanceName: 'My DB' })], /^Invalid binding name: 'My DB'/],
+    ['two of one name', [bound({}), bound({ instanceGuid: 'i2', bindingGuid: 'b2' })], /^Duplicate binding name: db/],
+    ['a key that is no file', [bound({ credentials: { 'a/../b': 'x' } })], /^Invalid file name: a\/\.\.\/b/],
+    ['a key that leads out', [bound({ credentials: { UPPER: 'x' } })], /^Invalid file name: UPPER/],
+    ['a key that is every folder’s parent', [bound({ credentials: { '..': 'x' } })], /^Invalid file name: \.\./],
+    ['too much', [bound({ credentials: { big: 'ö'.repeat(500_000) } })], /exceed the maximum allowed bytesize of 1000000/],
+  ])('cannot be made of %s', (_what, bindings, reason) => expect(bindingFiles(bindings, 'folders')).toMatch(reason))
 })
 
 describe('variables', () => {

@@ -1,5 +1,6 @@
 import { type AppIdentity, vcapApplication } from './vcap-application.js'
-import { type BoundService, databaseUrl, vcapServices } from './vcap-services.js'
+import { type BindingDelivery, bindingVariables } from './binding-files.js'
+import { type BoundService, databaseUrl } from './vcap-services.js'
 
 export type Variables = Readonly<Record<string, string>>
 interface Sources {
@@ -8,6 +9,7 @@ interface Sources {
   readonly group: Variables
   readonly appVariables: Variables
   readonly bindings: readonly BoundService[]
+  readonly delivery: BindingDelivery
 }
 
 /** The environment of a staging container; later wins. */
@@ -21,7 +23,7 @@ export function stagingEnvironment(
     CF_STACK: build.stack,
     VCAP_APPLICATION: JSON.stringify(vcapApplication(sources.app, { kind: 'staging', ...build })),
     MEMORY_LIMIT: `${build.memoryMb}m`,
-    VCAP_SERVICES: JSON.stringify(vcapServices(sources.bindings)),
+    ...bindingVariables(sources.bindings, sources.delivery),
     ...databaseVariable(sources.bindings),
   }
 }
@@ -45,7 +47,7 @@ export function runningEnvironment(
       vcapApplication(sources.app, { kind: 'running', version, memoryMb, diskMb, processGuid, processType }),
     ),
     MEMORY_LIMIT: `${memoryMb}m`,
-    VCAP_SERVICES: JSON.stringify(vcapServices(sources.bindings)),
+    ...bindingVariables(sources.bindings, sources.delivery),
     ...databaseVariable(sources.bindings),
   }
 }

@@ -15,22 +15,28 @@ export interface BoundService {
   readonly createdAt: Date
 }
 
-/** The value of VCAP_SERVICES: by label, in order of creation; of several bindings of one instance only the newest. */
-export function vcapServices(bindings: readonly BoundService[]): Record<string, Record<string, unknown>[]> {
+/** The bindings that count, in order of creation: of several of one instance only the newest. */
+export function effectiveBindings(bindings: readonly BoundService[]): BoundService[] {
   const newest = new Map<string, BoundService>()
   for (const binding of byAge(bindings)) {
     newest.delete(binding.instanceGuid)
     newest.set(binding.instanceGuid, binding)
   }
+  return [...newest.values()]
+}
+
+/** The value of VCAP_SERVICES: by label, in order of creation. */
+export function vcapServices(bindings: readonly BoundService[]): Record<string, Record<string, unknown>[]> {
   const services: Record<string, Record<string, unknown>[]> = {}
-  for (const binding of newest.values()) (services[binding.label] ??= []).push(present(binding))
+  for (const binding of effectiveBindings(bindings)) (services[binding.label] ??= []).push(presentBinding(binding))
   return services
 }
 
 const byAge = (bindings: readonly BoundService[]): BoundService[] =>
   [...bindings].sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime() || (a.bindingGuid < b.bindingGuid ? -1 : 1))
 
-const present = (binding: BoundService): Record<string, unknown> => ({
+/** One entry of VCAP_SERVICES. */
+export const presentBinding = (binding: BoundService): Record<string, unknown> => ({
   label: binding.label,
   ...(binding.plan === null ? {} : { provider: null, plan: binding.plan }),
   name: binding.bindingName ?? binding.instanceName,
@@ -53,7 +59,7 @@ const DATABASE_SCHEMES: Readonly<Record<string, string>> = {
 
 /** DATABASE_URL: the first bound credential `uri` that names a database, in the spelling that frameworks expect. */
 export function databaseUrl(bindings: readonly BoundService[]): string | undefined {
-  for (const { credentials } of byAge(bindings)) {
+  for (const { credentials } of effectiveBindings(bindings)) {
     const uri = credentials['uri']
     if (typeof uri !== 'string') continue
     const scheme = /^[a-z0-9]+:(?=\/\/)/i.exec(uri)?.[0].toLowerCase()

@@ -218,6 +218,8 @@ function parseSidecars(sidecars: unknown, complain: Complain): string[] {
   })
 }
 
+const FEATURES = new Set(['ssh', 'revisions', 'service-binding-k8s', 'file-based-vcap-services'])
+
 function parseFeatures(features: unknown, complain: Complain): Record<string, boolean> {
   if (features === undefined || features === null) return {}
   if (!isObject(features)) {
@@ -226,7 +228,7 @@ function parseFeatures(features: unknown, complain: Complain): Record<string, bo
   }
   const entries = Object.entries(features)
   for (const [name, value] of entries) {
-    if (name !== 'ssh' && name !== 'revisions') complain(`Features contains unsupported features: ${name}`)
+    if (!FEATURES.has(name)) complain(`Features contains unsupported features: ${name}`)
     if (typeof value !== 'boolean')
       complain('Features must be a map of valid feature names to booleans (true = enabled, false = disabled)')
   }

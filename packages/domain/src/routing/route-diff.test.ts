@@ -32,7 +32,9 @@ describe('diffRoutes', () => {
     [{ weight: undefined }, {}, true],
     [{ weight: 1 }, {}, false],
   ])('%j and %j are equal: %s', (one, other, equal) =>
-    expect(diffRoutes<{ routeGuid: string }>([{ ...one, routeGuid: 'r' }], [{ ...other, routeGuid: 'r' }]).upsert).toHaveLength(equal ? 0 : 1),
+    expect(diffRoutes<{ routeGuid: string }>([{ ...one, routeGuid: 'r' }], [{ ...other, routeGuid: 'r' }]).upsert).toHaveLength(
+      equal ? 0 : 1,
+    ),
   )
 })
 

@@ -183,7 +183,18 @@ describe('apps', () => {
     expect((await auditor.patch(`${at}/ssh`, { enabled: true })).status).toBe(403)
     expect((await developer.get(`/v3/apps/${guid}/ssh_enabled`)).body).toEqual({ enabled: false, reason: 'Disabled for app' })
     expect((await developer.get(`${at}/nonsense`)).status).toBe(404)
-    expect((await developer.get(at)).body.resources.map(({ name }: { name: string }) => name)).toEqual(['ssh', 'revisions'])
+    expect((await developer.get(at)).body.resources.map(({ name }: { name: string }) => name)).toEqual([
+      'ssh',
+      'revisions',
+      'service-binding-k8s',
+      'file-based-vcap-services',
+    ])
+    expect((await developer.patch(`${at}/service-binding-k8s`, { enabled: true })).body).toMatchObject({ enabled: true })
+    const both = await developer.patch(`${at}/file-based-vcap-services`, { enabled: true })
+    expect(both).toMatchObject({ status: 422 })
+    expect(both.text).toContain(
+      "'file-based-vcap-services' and 'service-binding-k8s' features cannot be enabled at the same time.",
+    )
   })
 
   it('answer for what is not kept here', async () => {

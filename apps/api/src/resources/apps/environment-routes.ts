@@ -1,6 +1,14 @@
 import type { FastifyInstance } from 'fastify'
 import type { Transaction } from '@bloomery/database'
-import { mergeVariables, variableFaults, vcapApplication, vcapServices } from '@bloomery/domain'
+import {
+  bindingDelivery,
+  bindingVariables,
+  mergeVariables,
+  variableFaults,
+  vcapApplication,
+  vcapServices,
+  type BoundService,
+} from '@bloomery/domain'
 import { z } from 'zod'
 import { parseBody } from '../../http/bodies.js'
 import type { Context } from '../../http/context.js'
@@ -51,7 +59,7 @@ export function appEnvironmentRoutes(app: FastifyInstance, context: Context): vo
       environment_variables: readAppVariables(context, found),
       staging_env_json: staging,
       running_env_json: running,
-      system_env_json: { VCAP_SERVICES: vcapServices(bindings) },
+      system_env_json: systemVariables(found, bindings),
       application_env_json: { VCAP_APPLICATION: vcapApplication(identity, { kind: 'app', version: '' }) },
     }
   })
@@ -69,6 +77,12 @@ export function appEnvironmentRoutes(app: FastifyInstance, context: Context): vo
     const variables = await patchVariables(context, actorOf(request), found, change)
     return presentVariables(found.guid, variables, request.baseUrl)
   })
+}
+
+/** VCAP_SERVICES as it is, or where to find what stands in its place. */
+function systemVariables(app: AppInSpace, bindings: readonly BoundService[]): Record<string, unknown> {
+  const delivery = bindingDelivery(app)
+  return delivery === 'variable' ? { VCAP_SERVICES: vcapServices(bindings) } : bindingVariables(bindings, delivery)
 }
 
 /** Faults that begin with a small letter are what is wrong with the name. */

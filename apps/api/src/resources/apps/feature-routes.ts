@@ -3,7 +3,7 @@ import type { App } from '@bloomery/database'
 import { z } from 'zod'
 import { parseBody } from '../../http/bodies.js'
 import type { Context } from '../../http/context.js'
-import { notFound } from '../../http/errors.js'
+import { notFound, unprocessable } from '../../http/errors.js'
 import { presentAll } from '../../http/lists.js'
 import { actorOf } from '../../jobs/routes.js'
 import { recordAppEvent } from './app-events.js'
@@ -12,8 +12,20 @@ import { findApp } from './find-app.js'
 export const APP_FEATURES = {
   ssh: { description: 'Enable SSHing into the app.', column: 'sshEnabled' },
   revisions: { description: 'Enable versioning of an application', column: 'revisionsEnabled' },
+  'service-binding-k8s': { description: 'Enable k8s service bindings for the app', column: 'serviceBindingK8s' },
+  'file-based-vcap-services': {
+    description: 'Enable file-based VCAP service bindings for the app',
+    column: 'fileBasedVcapServices',
+  },
 } as const
-type FeatureName = keyof typeof APP_FEATURES
+export type FeatureName = keyof typeof APP_FEATURES
+const EXCLUDING: readonly FeatureName[] = ['file-based-vcap-services', 'service-binding-k8s']
+
+/** Bindings come in one way only. */
+export function requireOneDelivery(app: Pick<App, 'fileBasedVcapServices' | 'serviceBindingK8s'>): void {
+  if (app.fileBasedVcapServices && app.serviceBindingK8s)
+    throw unprocessable(`${EXCLUDING.map((name) => `'${name}'`).join(' and ')} features cannot be enabled at the same time.`)
+}
 const isFeature = (name: string): name is FeatureName => Object.hasOwn(APP_FEATURES, name)
 const present = (app: App, name: FeatureName) => ({
   name,
@@ -46,6 +58,7 @@ export function appFeatureRoutes(app: FastifyInstance, context: Context): void {
     const found = await findApp(db, request, request.params.guid, 'space.develop')
     if (!isFeature(name)) throw notFound('Feature')
     const { enabled } = parseBody(UpdateFeature, request.body)
+    requireOneDelivery({ ...found, [APP_FEATURES[name].column]: enabled })
     const updated = await db.$transaction(async (tx) => {
       await recordAppEvent(tx, actorOf(request), found, 'audit.app.update', { request: { features: { [name]: enabled } } })
       return tx.app.update({ where: { guid: found.guid }, data: { [APP_FEATURES[name].column]: enabled } })

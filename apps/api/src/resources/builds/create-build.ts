@@ -6,7 +6,7 @@ import type { Context } from '../../http/context.js'
 import { unprocessable } from '../../http/errors.js'
 import { applyMetadata, type MetadataInput } from '../../http/metadata.js'
 import type { JobActor } from '../../jobs/jobs.js'
-import { readEnvironmentSources } from '../../runs/environment-sources.js'
+import { buildFilesContext, readEnvironmentSources, requireBindingFiles } from '../../runs/environment-sources.js'
 import { requireStagingQuota } from '../../runs/process-quota.js'
 import { logForApp, recordAppEvent } from '../apps/app-events.js'
 import { TRANSACTION } from '../apps/change-state.js'
@@ -46,6 +46,7 @@ export async function createBuild(context: Context, actor: JobActor, row: Packag
       const stack = lifecycle.stack ?? app.stack
       await requireStagingQuota(tx, app, memoryMb)
       const sources = await readEnvironmentSources(tx, context, app, 'staging')
+      const files = requireBindingFiles(sources)
       const environment = stagingEnvironment(sources, { version: randomUUID(), stack, memoryMb, diskMb })
       const created = await tx.build.create({
         data: {
@@ -58,6 +59,7 @@ export async function createBuild(context: Context, actor: JobActor, row: Packag
           stagingMemoryMb: memoryMb,
           stagingDiskMb: diskMb,
           environmentEncrypted: { ...context.keyring.encryptJson(environment, `build:${guid}`) },
+          ...(files ? { filesEncrypted: { ...context.keyring.encryptJson(files, buildFilesContext(guid)) } } : {}),
           createdByGuid: actor.guid,
           createdByName: actor.name,
           ...applyMetadata(undefined, input.metadata),

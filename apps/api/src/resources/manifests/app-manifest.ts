@@ -42,7 +42,12 @@ export function presentAppManifest(app: AppWithParts, variables: Readonly<Record
       name === null ? serviceInstance.name : { name: serviceInstance.name, binding_name: name },
     ),
     metadata: filled({ labels: app.labels, annotations: app.annotations }),
-    features: { ssh: app.sshEnabled, revisions: app.revisionsEnabled },
+    features: {
+      ssh: app.sshEnabled,
+      revisions: app.revisionsEnabled,
+      'service-binding-k8s': app.serviceBindingK8s,
+      'file-based-vcap-services': app.fileBasedVcapServices,
+    },
     processes: processes.map(presentProcess),
   })
 }

@@ -9,6 +9,7 @@ import { waitUntilBound } from '../../service-bindings/await-bindings.js'
 import { logForApp, recordAppEvent } from '../apps/app-events.js'
 import { createAppIn } from '../apps/create-app.js'
 import { patchVariablesIn } from '../apps/environment-routes.js'
+import { APP_FEATURES, requireOneDelivery, type FeatureName } from '../apps/feature-routes.js'
 import { lockApp } from '../apps/find-app.js'
 import { createProcess, findProcessOfType } from '../apps/processes-of-app.js'
 import { updateAppIn } from '../apps/update-app.js'
@@ -118,21 +119,23 @@ async function applyOne(
   for (const process of manifest.processes) await applyProcess(tx, context, actor, guid, process)
   const { env, features } = manifest
   if (env && Object.keys(env).length > 0) await patchVariablesIn(tx, context, actor, guid, env, MANIFEST)
-  const { ssh: sshEnabled, revisions: revisionsEnabled } = features
-  if (sshEnabled !== undefined || revisionsEnabled !== undefined)
-    await tx.app.update({
-      where: { guid },
-      data: {
-        ...(sshEnabled === undefined ? {} : { sshEnabled }),
-        ...(revisionsEnabled === undefined ? {} : { revisionsEnabled }),
-      },
-    })
+  if (Object.keys(features).length > 0)
+    requireOneDelivery(await tx.app.update({ where: { guid }, data: featureColumns(features) }))
   const app = await lockApp(tx, guid)
   await applyRoutes(tx, context, actor, app, manifest)
   const underWay = await applyServices(tx, context, actor, app, manifest.services)
   await recordAppEvent(tx, actor, app, 'audit.app.apply_manifest', { request: { manifest: '[PRIVATE DATA HIDDEN]' } })
   return { guid, isNew: presentGuid === undefined, underWay }
 }
+
+const featureColumns = (
+  features: Readonly<Record<string, boolean>>,
+): Partial<Record<(typeof APP_FEATURES)[FeatureName]['column'], boolean>> =>
+  Object.fromEntries(
+    Object.entries(APP_FEATURES).flatMap(([name, { column }]) =>
+      features[name] === undefined ? [] : [[column, features[name]]],
+    ),
+  )
 
 async function applyProcess(
   tx: Transaction,

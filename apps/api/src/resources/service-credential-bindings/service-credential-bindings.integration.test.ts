@@ -276,6 +276,35 @@ describe('service keys', () => {
   })
 })
 
+describe('bindings as files', () => {
+  it('are frozen with what an app runs, encrypted, and refused where they cannot be files', async () => {
+    const app = await anApp()
+    const service = await anInstance()
+    await place.developer.job(await post(place.developer, service.guid, { app, name: 'main' }))
+    await place.developer.patch(`/v3/apps/${app}/features/service-binding-k8s`, { enabled: true })
+    expect((await place.developer.get(`/v3/apps/${app}/env`)).body.system_env_json).toEqual({
+      SERVICE_BINDING_ROOT: '/etc/cf-service-bindings',
+    })
+    const { db, keyring } = api.context
+    const droplet = await db.droplet.create({
+      data: { guid: randomUUID(), appGuid: app, state: 'STAGED', processTypes: { web: 'run' }, stack: 'cflinuxfs4' },
+    })
+    await place.developer.patch(`/v3/apps/${app}/relationships/current_droplet`, { data: { guid: droplet.guid } })
+    expect((await place.developer.post(`/v3/apps/${app}/actions/start`)).status).toBe(200)
+    const spec = await db.runSpec.findFirstOrThrow({ where: { appGuid: app }, orderBy: { version: 'desc' } })
+    const files = JSON.parse(keyring.decrypt(spec.filesEncrypted, `spec-files:${spec.guid}`)) as Record<string, string>
+    expect(files).toMatchObject({ 'main/type': 'mysql', 'main/uri': expect.stringContaining('mysql://u:secret-') })
+    expect(keyring.decrypt(spec.environmentEncrypted, `spec:${spec.guid}`)).not.toContain('VCAP_SERVICES')
+
+    broker.answer = (call) => (call.method === 'PUT' ? { status: 201, body: { credentials: { 'No File': 'x' } } } : undefined)
+    const other = await anInstance()
+    await place.developer.job(await post(place.developer, other.guid, { app, name: 'other' }))
+    const refused = await place.developer.post(`/v3/apps/${app}/actions/restart`)
+    expect(refused).toMatchObject({ status: 422 })
+    expect(refused.text).toContain('Cannot build service binding files for app - Invalid file name: No File')
+  })
+})
+
 describe('credentials', () => {
   it('stand in no event, job, error or log line', async () => {
     const canary = `canary-${randomUUID()}`
