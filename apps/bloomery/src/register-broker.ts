@@ -3,7 +3,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CloudClient } from '@bloomery/client'
-import { Catalog, OSB_VERSION, VERSION_HEADER } from '@bloomery/osb'
+import { Catalog, OSB_VERSION, VERSION_HEADER } from '@bloomery/osb/protocol'
 import { z } from 'zod'
 
 /** The bundled broker's name in `cf service-brokers`. */

@@ -1,4 +1,4 @@
-import type { Catalog } from '@bloomery/osb'
+import type { Catalog } from '@bloomery/osb/protocol'
 import { z } from 'zod'
 import type { Engine, Plan } from '../engines/engine.js'
 import { BackupParameters, UpdateParameters } from './parameters.js'

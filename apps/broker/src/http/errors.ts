@@ -1,4 +1,4 @@
-import type { BrokerErrorBody, BrokerErrorCode } from '@bloomery/osb'
+import type { BrokerErrorBody, BrokerErrorCode } from '@bloomery/osb/protocol'
 
 /** A refusal with the status and body that the specification gives it. */
 export class OsbError extends Error {

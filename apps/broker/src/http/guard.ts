@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { decodeIdentity, IDENTITY_HEADER, REQUEST_IDENTITY_HEADER, VERSION_HEADER } from '@bloomery/osb'
+import { decodeIdentity, IDENTITY_HEADER, REQUEST_IDENTITY_HEADER, VERSION_HEADER } from '@bloomery/osb/protocol'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { OsbError } from './errors.js'
 

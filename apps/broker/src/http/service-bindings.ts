@@ -1,4 +1,4 @@
-import { BindRequest, DeleteQuery, LastOperationQuery } from '@bloomery/osb'
+import { BindRequest, DeleteQuery, LastOperationQuery } from '@bloomery/osb/protocol'
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { findBinding } from '../state/instances.js'

@@ -1,4 +1,4 @@
-import { DeleteQuery, LastOperationQuery, ProvisionRequest, UpdateRequest } from '@bloomery/osb'
+import { DeleteQuery, LastOperationQuery, ProvisionRequest, UpdateRequest } from '@bloomery/osb/protocol'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Taken } from '../operations/intake.js'
 import { findInstance, listBackups } from '../state/instances.js'

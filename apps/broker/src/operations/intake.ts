@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { BindRequest, ProvisionRequest, UpdateRequest } from '@bloomery/osb'
+import type { BindRequest, ProvisionRequest, UpdateRequest } from '@bloomery/osb/protocol'
 import { execute, type Pool, type PoolClient, sql, transaction } from '@bloomery/database/sql'
 import type { z } from 'zod'
 import { newBackupId } from '../backups/backups.js'
