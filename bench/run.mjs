@@ -14,7 +14,16 @@ await build({
   bundle: true,
   platform: 'node',
   format: 'esm',
-  packages: 'external',
+  conditions: ['@bloomery/source'],
+  plugins: [
+    {
+      // The workspace's packages are sources; what npm installed is imported as it is.
+      name: 'npm-stays-outside',
+      setup: ({ onResolve }) => {
+        onResolve({ filter: /^[^./]/ }, ({ path }) => (path.startsWith('@bloomery/') ? undefined : { path, external: true }))
+      },
+    },
+  ],
   logLevel: 'warning',
   define: { 'import.meta.url': JSON.stringify(pathToFileURL(join(root, 'e2e/platform.ts')).href) },
 })

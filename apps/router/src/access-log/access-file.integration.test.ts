@@ -7,7 +7,9 @@ import { silentLogger } from '@bloomery/telemetry'
 import { AccessFile } from './access-file.js'
 
 let dir: string
-beforeEach(() => (dir = mkdtempSync(join(tmpdir(), 'access-'))))
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'access-'))
+})
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 const read = (name: string): string => readFileSync(join(dir, name), 'utf8')
 
