@@ -320,11 +320,13 @@ export class Holder {
   }
 }
 
+const bigIntAsText = (_key: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value)
+
 /** The same program with the same configuration has the same generation. */
 function generationOf({ config, workerScript, execArgv }: HolderOptions): string {
   const { mtimeMs, size } = statSync(workerScript)
   return createHash('sha256')
-    .update(JSON.stringify([config, execArgv, process.version, mtimeMs, size]))
+    .update(JSON.stringify([config, execArgv, process.version, mtimeMs, size], bigIntAsText))
     .digest('hex')
     .slice(0, 16)
 }

@@ -3,7 +3,7 @@ import { healthCheck } from '../middleware/health-check.js'
 import { hopByHop } from '../middleware/hop-by-hop.js'
 import { lookup } from '../middleware/lookup.js'
 import { platformHosts, type PlatformHostsDeps } from '../middleware/platform-hosts.js'
-import { proxyToInstance } from '../middleware/proxy-to-instance.js'
+import { proxyToInstance, type ProxyToInstanceDeps } from '../middleware/proxy-to-instance.js'
 import { requestId } from '../middleware/request-id.js'
 import { requestStart } from '../middleware/request-start.js'
 import { strictRequest } from '../middleware/strict-request.js'
@@ -13,7 +13,7 @@ import { routeServices, type RouteServicesDeps } from '../route-services/route-s
 import { decideBy, type Disposition, type Exchange, type Step } from './exchange.js'
 import { answerWith } from '../answers.js'
 
-export interface PipelineDeps extends PlatformHostsDeps, InstanceForwardingDeps {
+export interface PipelineDeps extends PlatformHostsDeps, ProxyToInstanceDeps {
   readonly table: RouteTable
   readonly isHealthy: () => boolean
   /** Absent: requests for routes with a route service are refused. */

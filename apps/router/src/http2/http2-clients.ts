@@ -1,0 +1,275 @@
+import { randomUUID } from 'node:crypto'
+import { request as httpRequest, type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http'
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type Http2Session,
+  type ServerHttp2Session,
+} from 'node:http2'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { TLSSocket } from 'node:tls'
+import { presentAnswer } from '../answers.js'
+import { AttemptError, classifyFailure, DIAL_TIMEOUT, RESPONSE_TIMEOUT, type Phase } from '../failures.js'
+import { Connections } from '../plain/connections.js'
+import type { DataPlaneDeps, Http2Carrier } from '../proxy/data-plane.js'
+import { Exchange, type ClientConnection } from '../proxy/exchange.js'
+import type { Forwarding, Target } from '../proxy/forwarding.js'
+import { LIMITS } from '../proxy/limits.js'
+import { RawHeaders } from '../proxy/raw-headers.js'
+import { toClientHeaders } from '../proxy/response-headers.js'
+import { answerBy, answeringTo, type Answering } from './answering.js'
+
+/** Requests of one connection at a time. */
+const MAX_STREAMS = 250
+const IDLE_LOOK_MS = 50
+
+interface StreamCall {
+  readonly exchange: Exchange
+  readonly request: Http2ServerRequest
+  readonly response: Http2ServerResponse
+  readonly answering: Answering
+}
+
+/** Serves clients that speak HTTP/2, by the same steps as all others; instances behind them are spoken to by HTTP/1.1 or HTTP/2. */
+export class Http2Clients implements Http2Carrier {
+  readonly #deps: Pick<DataPlaneDeps, 'decide' | 'record' | 'log'>
+  readonly #server: Http2Server
+  readonly #sessions = new Map<Http2Session, ClientConnection>()
+  readonly #connections = new Connections()
+  #draining = false
+
+  constructor(deps: Pick<DataPlaneDeps, 'decide' | 'record' | 'log'>) {
+    this.#deps = deps
+    this.#server = createServer({
+      maxHeaderListPairs: LIMITS.maxFields,
+      settings: { maxConcurrentStreams: MAX_STREAMS, enablePush: false, enableConnectProtocol: false },
+    })
+    this.#server.on('sessionError', (_error, session) => session.destroy())
+    this.#server.on('session', (session) => this.#open(session))
+    const serve = (request: Http2ServerRequest, response: Http2ServerResponse): void => this.#start(request, response)
+    this.#server.on('request', serve)
+    this.#server.on('checkContinue', serve)
+  }
+
+  accept(socket: TLSSocket): void {
+    // What a server emits for connections of its own; the handshake is done, so this one speaks without TLS.
+    this.#server.emit('connection', socket)
+  }
+
+  forget(poolKey: string): void {
+    this.#connections.forget(poolKey)
+  }
+
+  announceDrain(): void {
+    this.#draining = true
+    for (const session of this.#sessions.keys()) if (!session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR)
+  }
+
+  async close(timeoutMs: number): Promise<void> {
+    this.announceDrain()
+    const deadline = Date.now() + timeoutMs
+    for (const session of this.#sessions.keys()) session.close()
+    while (this.#sessions.size > 0 && Date.now() < deadline) await delay(IDLE_LOOK_MS)
+    for (const session of [...this.#sessions.keys()]) session.destroy()
+    this.#connections.close()
+  }
+
+  #open(session: ServerHttp2Session): void {
+    const { socket } = session
+    const certificate = 'getPeerX509Certificate' in socket ? socket.getPeerX509Certificate() : undefined
+    this.#sessions.set(session, {
+      secure: true,
+      address: (socket.remoteAddress ?? '').replace(/^::ffff:/, ''),
+      port: socket.remotePort ?? 0,
+      ...(certificate ? { certificate: certificate.raw } : {}),
+    })
+    session.once('close', () => this.#sessions.delete(session))
+    session.on('error', () => session.destroy())
+    session.setTimeout(LIMITS.idleMs, () => session.close())
+    if (this.#draining) session.goaway(constants.NGHTTP2_NO_ERROR)
+  }
+
+  #start(request: Http2ServerRequest, response: Http2ServerResponse): void {
+    const { session } = request.stream
+    const client = session && this.#sessions.get(session)
+    if (!client) return void request.stream.close(constants.NGHTTP2_REFUSED_STREAM)
+    const exchange = exchangeOf(request, client)
+    const call: StreamCall = { exchange, request, response, answering: answeringTo(response) }
+    response.on('error', () => undefined)
+    request.on('error', () => undefined)
+    this.#serve(call)
+      .catch((error: unknown) => {
+        this.#deps.log.error({ err: error, requestId: exchange.requestId }, 'unexpected failure while serving a request')
+        answerBy(call.answering, exchange, presentAnswer('unknownFailure', { host: exchange.hostHeader }))
+      })
+      .finally(() => this.#deps.record(exchange, performance.timeOrigin + performance.now()))
+      .catch((error: unknown) => this.#deps.log.error({ err: error }, 'a request could not be recorded'))
+  }
+
+  async #serve(call: StreamCall): Promise<void> {
+    const disposition = this.#deps.decide(call.exchange)
+    switch (disposition.do) {
+      case 'answer':
+        return answerBy(call.answering, call.exchange, disposition.answer)
+      case 'forward':
+        return this.#forward(call, disposition.forwarding)
+      case 'handle':
+        return handle(call, disposition.handler)
+    }
+  }
+
+  async #forward(call: StreamCall, forwarding: Forwarding): Promise<void> {
+    const { exchange, request, answering } = call
+    try {
+      while (!request.stream.destroyed) {
+        const step = forwarding.next()
+        if (step.do === 'answer') return answerBy(answering, exchange, step.answer)
+        if (step.do === 'handle') return await handle(call, step.handler)
+        if (step.do === 'wait') {
+          await delay(step.forMs)
+          continue
+        }
+        try {
+          return await this.#attempt(call, forwarding, step.target, step.fresh)
+        } catch (error) {
+          if (!(error instanceof AttemptError)) throw error
+          forwarding.failed(error)
+        }
+      }
+      exchange.outcome.status = 499
+    } finally {
+      forwarding.end()
+    }
+  }
+
+  /** One try at an instance that speaks HTTP/1.1. Resolves when the exchange is over; rejects while nothing was answered yet. */
+  #attempt(call: StreamCall, forwarding: Forwarding, target: Target, fresh: boolean): Promise<void> {
+    const { exchange, request, answering } = call
+    const { outcome } = exchange
+    const replayable = !exchange.hasBody && ['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(exchange.method)
+    return new Promise((resolve, reject) => {
+      const outgoing = httpRequest({
+        agent: this.#connections.agentFor({ replayable, fresh }),
+        ...{ poolKey: target.key },
+        host: target.host,
+        port: target.port,
+        method: exchange.method,
+        path: exchange.target,
+        headers: exchange.headers.toFlat() as unknown as Record<string, string>,
+        setHost: false,
+      })
+      let phase: Phase = 'connecting'
+      const timer = setTimeout(() => outgoing.destroy(coded(RESPONSE_TIMEOUT, 'no response in time')), LIMITS.responseMs)
+      const clientGone = (): void => {
+        outgoing.destroy()
+        if (!answering.hasHead) outcome.status = 499
+        resolve()
+      }
+      request.stream.once('close', clientGone)
+      outgoing.once('close', () => clearTimeout(timer))
+      outgoing.once('socket', (socket) => {
+        const connected = (): void => {
+          phase = outgoing.reusedSocket ? 'reused-connection' : 'fresh-connection'
+          sendBody(call, outgoing)
+        }
+        if (!socket.connecting) return connected()
+        const dialTimer = setTimeout(() => outgoing.destroy(coded(DIAL_TIMEOUT, 'no connection in time')), LIMITS.dialMs)
+        socket.once('connect', connected)
+        socket.once('close', () => clearTimeout(dialTimer))
+        socket.once('connect', () => clearTimeout(dialTimer))
+      })
+      outgoing.on('error', (error: NodeJS.ErrnoException) => {
+        if (answering.hasHead || request.stream.destroyed) return
+        request.stream.off('close', clientGone)
+        const failure = classifyFailure({ phase, code: error.code ?? '', replayable })
+        reject(new AttemptError(failure, `${target.host}:${target.port}: ${error.message}`, { cause: error }))
+      })
+      outgoing.once('response', (incoming) => {
+        clearTimeout(timer)
+        const headers = RawHeaders.from(incoming.rawHeaders)
+        toClientHeaders(exchange, headers)
+        forwarding.answered(headers)
+        relay(call, incoming, headers)
+      })
+    })
+  }
+}
+
+function relay({ exchange, answering }: StreamCall, incoming: IncomingMessage, headers: RawHeaders): void {
+  const { outcome } = exchange
+  outcome.status = incoming.statusCode ?? 502
+  headers.remove('trailer')
+  answering.head(outcome.status, headers, false)
+  incoming.on('data', (chunk: Buffer) => (outcome.responseBytes += chunk.length))
+  incoming.once('end', () => answering.trailers(RawHeaders.from(incoming.rawTrailers)))
+  incoming.once('error', () => undefined)
+  incoming.once('close', () => {
+    if (incoming.complete) return
+    outcome.routerError ??= 'endpoint_failure (response cut off)'
+    answering.destroy()
+  })
+  incoming.pipe(answering.body)
+}
+
+function sendBody({ exchange, request, response }: StreamCall, outgoing: ClientRequest): void {
+  if (!exchange.hasBody) {
+    outgoing.end()
+    return
+  }
+  if (exchange.expectsContinue) response.writeContinue()
+  request.on('data', (chunk: Buffer) => (exchange.outcome.requestBytes += chunk.length))
+  request.once('end', () => {
+    const trailers = request.rawTrailers
+    if (trailers.length > 0)
+      outgoing.addTrailers(
+        trailers.flatMap((name, i): [string, string][] => (i % 2 === 0 ? [[name, trailers[i + 1] ?? '']] : [])),
+      )
+  })
+  request.pipe(outgoing)
+}
+
+/** Handlers know Node's HTTP/1.1 objects; those of its HTTP/2 compatibility layer are made to be used in their place. */
+function handle(
+  call: StreamCall,
+  handler: (exchange: Exchange, request: IncomingMessage, response: ServerResponse) => void,
+): Promise<void> {
+  const { exchange, request, response } = call
+  handler(exchange, request as unknown as IncomingMessage, response as unknown as ServerResponse)
+  return new Promise((resolve) => (request.stream.closed ? resolve() : request.stream.once('close', () => resolve())))
+}
+
+function exchangeOf(request: Http2ServerRequest, client: ClientConnection): Exchange {
+  const headers = RawHeaders.from([])
+  const cookies: string[] = []
+  const authority = request.headers[':authority']
+  if (authority !== undefined) headers.append('Host', authority)
+  const { rawHeaders } = request
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? ''
+    const value = rawHeaders[i + 1] ?? ''
+    // Two names for one host would be refused; one that says the same again says nothing.
+    if (name.startsWith(':') || (name === 'host' && value === authority)) continue
+    if (name === 'cookie') cookies.push(value)
+    else headers.append(name, value)
+  }
+  // HTTP/2 may send each on its own; HTTP/1.1 has one field for all.
+  if (cookies.length > 0) headers.append('Cookie', cookies.join('; '))
+  const hasLength = headers.has('content-length')
+  return new Exchange(
+    {
+      method: request.method,
+      target: request.url,
+      httpVersion: '2.0',
+      headers,
+      framing: request.stream.endAfterHeaders || hasLength ? 'none' : 'stream',
+    },
+    client,
+    randomUUID(),
+    performance.timeOrigin + performance.now(),
+  )
+}
+
+const coded = (code: string, message: string): NodeJS.ErrnoException => Object.assign(new Error(message), { code })
