@@ -24,6 +24,8 @@ export interface Script {
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>
   readonly delayMs?: number
+  /** Answers so long after it has done what was asked for. */
+  readonly lateMs?: number
   /** Never answers. */
   readonly hang?: true
   /** Sends the answer byte by byte, this far apart. */
@@ -152,6 +154,7 @@ export class ScriptedBroker {
       : does
         ? this.#usual(seen, script?.status === 202)
         : { status: 500, body: {} }
+    if (script?.lateMs) await delay(script.lateMs)
     if (script?.breakOff) {
       response.destroy()
       return

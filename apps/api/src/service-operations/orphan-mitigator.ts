@@ -69,6 +69,8 @@ export class OrphanMitigator {
         const work = this.#take(guid).finally(() => {
           this.#turns.give(broker)
           this.#running.delete(work)
+          // There may be more where this came from.
+          void this.look()
         })
         this.#running.add(work)
       }

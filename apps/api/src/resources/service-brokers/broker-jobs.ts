@@ -93,25 +93,26 @@ export function registerBrokerJobs(context: Context): void {
 
   jobs.register(DELETE_BROKER, ByGuid, async (job) => {
     const { guid } = job.params
-    await db.$transaction(async (tx) => {
-      const broker = await tx.serviceBroker.findUnique({ where: { guid } })
-      if (!broker) return
-      await requireNoInstances(tx, broker)
-      await removeDashboardClients(tx, broker)
-      // What it may still hold can be asked of nobody.
-      await tx.orphanMitigation.deleteMany({ where: { brokerGuid: guid } })
-      await tx.serviceBroker.delete({ where: { guid } })
-      await recordBrokerEvent(tx, job.actor, broker, 'delete')
-    }).catch(async (error: unknown) => {
-      await setState(db, guid, 'DELETE_FAILED')
-      throw error
-    })
+    await db
+      .$transaction(async (tx) => {
+        const broker = await tx.serviceBroker.findUnique({ where: { guid } })
+        if (!broker) return
+        await requireNoInstances(tx, broker)
+        await removeDashboardClients(tx, broker)
+        // What it may still hold can be asked of nobody.
+        await tx.orphanMitigation.deleteMany({ where: { brokerGuid: guid } })
+        await tx.serviceBroker.delete({ where: { guid } })
+        await recordBrokerEvent(tx, job.actor, broker, 'delete')
+      })
+      .catch(async (error: unknown) => {
+        await setState(db, guid, 'DELETE_FAILED')
+        throw error
+      })
   })
 
   async function find(guid: string): Promise<ServiceBroker> {
     const broker = await db.serviceBroker.findUnique({ where: { guid } })
-    if (!broker)
-      throw new CfError('ServiceBrokerGone', 'The service broker was removed before the synchronization completed')
+    if (!broker) throw new CfError('ServiceBrokerGone', 'The service broker was removed before the synchronization completed')
     return broker
   }
 }

@@ -2,7 +2,10 @@ import { z } from 'zod'
 import { ToOne } from '../../http/bodies.js'
 import { MetadataInput } from '../../http/metadata.js'
 
-const BrokerName = z.string('must be a string').min(1, 'must not be empty string').max(255, 'is too long (maximum is 255 characters)')
+const BrokerName = z
+  .string('must be a string')
+  .min(1, 'must not be empty string')
+  .max(255, 'is too long (maximum is 255 characters)')
 const BrokerUrl = z.string('must be a string').superRefine((url, context) => {
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   if (!parsed || !['http:', 'https:'].includes(parsed.protocol)) context.addIssue(`'${url}' must be a valid url`)

@@ -121,7 +121,7 @@ async function savePlan(
     catalogMetadata: (plan.metadata ?? {}) as Prisma.InputJsonObject,
     schemas: (plan.schemas ?? {}) as Prisma.InputJsonObject,
     maximumPollingDuration: plan.maximum_polling_duration ?? null,
-    maintenanceInfo: plan.maintenance_info ? { ...plan.maintenance_info } as Prisma.InputJsonObject : Prisma.DbNull,
+    maintenanceInfo: plan.maintenance_info ? ({ ...plan.maintenance_info } as Prisma.InputJsonObject) : Prisma.DbNull,
     bindingRotatable: plan.binding_rotatable ?? false,
   }
   if (present !== undefined) {

@@ -13,7 +13,7 @@ import { actorOf } from '../../jobs/routes.js'
 import { purgeServiceInstance } from '../service-instances/purge-service-instance.js'
 import {
   mayWriteCatalog,
-  plansOfSeenInstances,
+  plansSeenAtAll,
   plansUsableInOrganizations,
   plansUsableInSpaces,
   requireOpenMarketplace,
@@ -138,7 +138,7 @@ export function serviceOfferingRoutes(app: FastifyInstance, context: Context): v
     const { guid } = request.params as ByGuid['Params']
     const offering = await db.serviceOffering.findFirst({
       where: {
-        AND: [{ guid }, { OR: [withPlans(visiblePlans(request)), { plans: { some: plansOfSeenInstances(request) } }] }],
+        AND: [{ guid }, withPlans(plansSeenAtAll(request))],
       },
       include: PARTS,
     })

@@ -31,11 +31,13 @@ export function visiblePlans(request: FastifyRequest): Prisma.ServicePlanWhereIn
   }
 }
 
-/** The plan or offering of an instance that the caller sees is seen too, whatever has become of its visibility. */
-export function plansOfSeenInstances(request: FastifyRequest): Prisma.ServicePlanWhereInput {
-  if (isAnonymous(request)) return { guid: { in: [] } }
+/** The same, and those of instances that the caller sees, whatever has become of their visibility. */
+export function plansSeenAtAll(request: FastifyRequest): Prisma.ServicePlanWhereInput {
+  const visible = visiblePlans(request)
+  // An empty condition among alternatives would be none of them.
+  if (Object.keys(visible).length === 0 || isAnonymous(request)) return visible
   const spaces = request.access.spaces()
-  return { instances: { some: { OR: [{ space: spaces }, { sharings: { some: { space: spaces } } }] } } }
+  return { OR: [visible, { instances: { some: { OR: [{ space: spaces }, { sharings: { some: { space: spaces } } }] } } }] }
 }
 
 /** Plans of which instances can be made in one of these spaces; only what the caller reads counts. */

@@ -10,7 +10,7 @@ import { applyMetadata, MetadataInput } from '../../http/metadata.js'
 import { notAuthorized } from '../../http/permissions.js'
 import { actorOf } from '../../jobs/routes.js'
 import { includedOfPlans, LISTED_PARTS, listServicePlans, PLAN_FIELDS, PLAN_INCLUDES, type ListedPlan } from './list-plans.js'
-import { mayWriteCatalog, plansOfSeenInstances, requireOpenMarketplace, visiblePlans } from './plan-access.js'
+import { mayWriteCatalog, plansSeenAtAll, requireOpenMarketplace } from './plan-access.js'
 import { presentServicePlan } from './presenter.js'
 import { planVisibilityRoutes } from './visibility-routes.js'
 
@@ -69,7 +69,7 @@ export function servicePlanRoutes(app: FastifyInstance, context: Context): void 
   async function find(request: FastifyRequest): Promise<ListedPlan> {
     const { guid } = request.params as ByGuid['Params']
     const plan = await db.servicePlan.findFirst({
-      where: { AND: [{ guid }, { OR: [visiblePlans(request), plansOfSeenInstances(request)] }] },
+      where: { AND: [{ guid }, plansSeenAtAll(request)] },
       include: LISTED_PARTS,
     })
     if (!plan) throw notFound('Service plan')
