@@ -7,6 +7,8 @@ import { MysqlEngine } from './mysql/mysql.js'
 import { mysqlSoftware } from './mysql/software.js'
 import { PostgresqlEngine } from './postgresql/postgresql.js'
 import { postgresSoftware } from './postgresql/software.js'
+import { RabbitmqEngine } from './rabbitmq/rabbitmq.js'
+import { rabbitmqSoftware } from './rabbitmq/software.js'
 import { RedisEngine } from './redis/redis.js'
 import { redisSoftware } from './redis/software.js'
 
@@ -21,6 +23,7 @@ export interface BundledOptions {
 export const bundledSoftware = (options: BundledOptions): readonly Software[] => [
   mysqlSoftware({ image: undefined }),
   postgresSoftware({ ...options, image: undefined }),
+  rabbitmqSoftware({ image: undefined }),
   redisSoftware({ ...options, image: undefined }),
   developmentSoftware(options.mongodb),
 ]
@@ -31,4 +34,5 @@ export const bundledEngines = (servers: ServerHost, options: BundledOptions): re
   new PostgresqlEngine(servers),
   new MongodbEngine(servers, options.mongodb.parts),
   new RedisEngine(servers),
+  new RabbitmqEngine(servers),
 ]

@@ -5,7 +5,7 @@ import { findCgroups, type Cgroups, programUsage } from '@bloomery/containers/co
 import { findByPidFile, isAlive, type ServerUser, spawnDetached, stopProcess } from '@bloomery/embedded'
 import { ServiceFault } from '../engines/engine.js'
 import type { Runtime } from './runtime.js'
-import type { HowToStop } from './stop-servers.js'
+import { endLeftovers, type HowToStop } from './stop-servers.js'
 import type { ProgramPaths, RunOptions, Server, ServerCommand, Software } from './server-host.js'
 
 const RUN_TIMEOUT_MS = 30 * 60_000
@@ -64,6 +64,7 @@ export class ProgramRuntime implements Runtime {
   async stop(server: Server, software: Software): Promise<void> {
     const identity = findByPidFile(this.#pidFile(server), server.folder)
     if (identity) await stopProcess(identity, [...software.stopSignals, ['SIGKILL', 5_000]])
+    endLeftovers(server.folder)
     for (const suffix of ['pid', 'json']) rmSync(join(this.options.runFolder, `${server.name}.${suffix}`), { force: true })
     this.#groups?.remove(server.name)
   }

@@ -15,9 +15,24 @@ export async function stopAllServers({ runFolder }: { readonly runFolder: string
       const { mark, signals } = HowToStop.parse(JSON.parse(readFileSync(join(runFolder, `${name}.json`), 'utf8')))
       const identity = findByPidFile(pidFile, mark)
       if (identity) await stopProcess(identity, [...(signals as [NodeJS.Signals, number][]), ['SIGKILL', 5_000]])
+      endLeftovers(mark)
       rmSync(pidFile, { force: true })
     }),
   )
+}
+
+/** What a server has started beside itself (Erlang's port mapper), known by its home, and of no use without it. */
+export function endLeftovers(folder: string): void {
+  if (process.platform !== 'linux') return
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    try {
+      const environment = readFileSync(`/proc/${name}/environ`, 'latin1').split('\0')
+      if (environment.includes(`HOME=${folder}`)) process.kill(Number(name), 'SIGTERM')
+    } catch {
+      // It is not ours to look at, or has ended meanwhile.
+    }
+  }
 }
 
 function list(folder: string): string[] {
