@@ -1,7 +1,7 @@
 import { execute, rows, sql, type Pool, type SqlQuery } from '@bloomery/database'
 
 /** How long a worker may be silent before another takes over. */
-const LEASE_MS = 30_000
+const LEASE_MS = 15_000
 
 /** A row that this worker holds: whoever has taken it over since has a higher token. */
 export interface Claim {
