@@ -146,7 +146,7 @@ describe('the api role', () => {
 
     const blobs = await openBlobstore(env['BLOBSTORE_URL'] ?? '', {
       blobsUrl: internalUrl,
-      signingKey: loadKeyring(env['BLOOMERY_KEYRING_FILE'] ?? '').derive('blob-addresses'),
+      signingKey: () => loadKeyring(env['BLOOMERY_KEYRING_FILE'] ?? '').derive('blob-addresses'),
     })
     await blobs.put('droplets/d1', Readable.from(['the droplet']))
     const address = await blobs.signedUrl('droplets/d1', 60)

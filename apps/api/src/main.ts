@@ -18,6 +18,8 @@ import { healthRoutes } from './health.js'
 import { Changes } from './http/changes.js'
 import type { Context } from './http/context.js'
 import { Jobs } from './jobs/jobs.js'
+import { Reencryption } from './keyring/reencryption.js'
+import { keyringRoutes } from './keyring/routes.js'
 import { createStoreLogReader } from './logs/store-log-reader.js'
 import { Tails } from './logs/tails.js'
 import { ensureAuthority } from './nodes/authorities.js'
@@ -77,7 +79,7 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
 
   const blobstore = await openBlobstore(config.blobstoreUrl, {
     blobsUrl: config.blobsUrl,
-    signingKey: keyring.derive('blob-addresses'),
+    signingKey: () => keyring.derive('blob-addresses'),
   })
   const nudges = new Nudges(config.redisUrl)
   onClose(() => nudges.close())
@@ -129,8 +131,11 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
   const keys = new SigningKeys(db, keyring, now)
   await keys.rotate()
   const tokens = new Tokens(pool, keys, `${settings.publicApiUrl.replace('://api.', '://uaa.')}/oauth/token`, now)
+  const reencryption = new Reencryption({ pool, keyring, log })
+  onClose(() => reencryption.close())
   const app = await buildApp(context, tokens, [
     (routes) => oauthRoutes(routes, context, tokens, keys),
+    (routes) => keyringRoutes(routes, keyring, reencryption),
     (routes) => healthRoutes(routes, { pool, logReader, isRedisReady: () => nudges.isReady() }),
   ])
   onClose(() => app.close())
@@ -171,6 +176,7 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
   await app.listen(config.listen)
   jobs.start()
   operations.start()
+  reencryption.start()
   orphans.start()
   const retentionHolder = `${config.nodeId}:${randomUUID()}`
   const upkeep = setInterval(() => {

@@ -51,7 +51,7 @@ export async function startScheduler(env: NodeJS.ProcessEnv): Promise<{ close():
   const keyring = loadKeyring(config.BLOOMERY_KEYRING_FILE)
   const blobs = await openBlobstore(config.BLOBSTORE_URL, {
     blobsUrl: config.BLOOMERY_BLOBS_URL,
-    signingKey: keyring.derive('blob-addresses'),
+    signingKey: () => keyring.derive('blob-addresses'),
   })
   const pool = createPool(config.DATABASE_URL, { max: 8, applicationName: 'bloomery-scheduler' })
   const nudges = new Nudges(config.REDIS_URL)

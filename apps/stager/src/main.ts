@@ -40,7 +40,7 @@ export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Pr
   const pool = createPool(config.databaseUrl, { max: 4, applicationName: 'bloomery-stager' })
   const blobstore = await openBlobstore(config.blobstore.url, {
     blobsUrl: config.blobstore.blobsUrl,
-    signingKey: keyring.derive('blob-addresses'),
+    signingKey: () => keyring.derive('blob-addresses'),
   })
   const sender = createLogSender({
     logsUrl: config.logsUrl,

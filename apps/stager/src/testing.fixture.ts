@@ -140,7 +140,7 @@ export async function makeBench(
   const home = await mkdtemp(join(tmpdir(), 'bloomery-stager-'))
   const key = randomBytes(32)
   const keyring = new Keyring('k1', new Map([['k1', key]]))
-  const blobstore = await openBlobstore(`file:${home}/blobs`, { blobsUrl: 'https://127.0.0.1:1', signingKey: key })
+  const blobstore = await openBlobstore(`file:${home}/blobs`, { blobsUrl: 'https://127.0.0.1:1', signingKey: () => key })
   // Its processes run as another user, who must find the way to what is mounted.
   await chmod(home, 0o755)
   const engine = await makeEngine(options.engine ?? 'docker', home)

@@ -9,7 +9,7 @@ import { buffer } from 'node:stream/consumers'
 import { type Blobstore, openBlobstore, verifySignature } from './index.js'
 
 const signingKey = randomBytes(32)
-const access = { blobsUrl: 'https://127.0.0.1:9', signingKey }
+const access = { blobsUrl: 'https://127.0.0.1:9', signingKey: () => signingKey }
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 const keys = async (store: Blobstore, prefix: string): Promise<string[]> => {
   const found: string[] = []

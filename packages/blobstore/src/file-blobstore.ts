@@ -13,9 +13,9 @@ import { signedPath } from './signature.js'
 export class FileBlobstore implements Blobstore {
   readonly #root: string
   readonly #blobsUrl: string
-  readonly #signingKey: Buffer
+  readonly #signingKey: () => Buffer
 
-  constructor(root: string, access: { blobsUrl: string; signingKey: Buffer }) {
+  constructor(root: string, access: { blobsUrl: string; signingKey: () => Buffer }) {
     this.#root = root
     this.#blobsUrl = access.blobsUrl.replace(/\/$/, '')
     this.#signingKey = access.signingKey
@@ -130,7 +130,7 @@ export class FileBlobstore implements Blobstore {
   signedUrl(key: string, expiresInSeconds: number): Promise<string> {
     checkKey(key)
     const expires = Math.floor(Date.now() / 1000) + expiresInSeconds
-    return Promise.resolve(this.#blobsUrl + signedPath(key, expires, this.#signingKey))
+    return Promise.resolve(this.#blobsUrl + signedPath(key, expires, this.#signingKey()))
   }
 
   localPath(key: string): string {

@@ -5,9 +5,9 @@ import { FileBlobstore } from './file-blobstore.js'
 
 /**
  * Opens the store that a URL names: `file:/absolute/folder`, or `s3://[key:secret@]bucket[/prefix]?region=…&endpoint=…&path_style=true`.
- * `blobsUrl` is the origin under which the api serves `/internal/blobs/<key>`; `signingKey` signs those addresses (file: only).
+ * `blobsUrl` is the origin under which the api serves `/internal/blobs/<key>`; the present `signingKey` signs those addresses (file: only).
  */
-export async function openBlobstore(url: string, access: { blobsUrl: string; signingKey: Buffer }): Promise<Blobstore> {
+export async function openBlobstore(url: string, access: { blobsUrl: string; signingKey: () => Buffer }): Promise<Blobstore> {
   if (url.startsWith('file:')) {
     const path = url.startsWith('file://') ? fileURLToPath(url) : url.slice('file:'.length)
     if (!isAbsolute(path))

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { KeyringError, loadKeyring } from './keyring.js'
 
 describe('the keyring', () => {
@@ -38,6 +38,27 @@ describe('the keyring', () => {
     expect(rotated.decrypt(before, 'here')).toBe('old')
     expect(rotated.encrypt('new', 'here').kid).toBe('k2')
     expect(statSync(path).mode & 0o777).toBe(0o600)
+  })
+
+  it('takes up a new key while it runs, and keeps what it has through a spoilt file', () => {
+    const [writer, reader] = [loadKeyring(path, { create: true }), loadKeyring(path)]
+    const old = writer.encrypt('old', 'here')
+    const program = fileURLToPath(new URL('../bin/rotate-keyring.mjs', import.meta.url))
+    execFileSync(process.execPath, [program, path], { stdio: 'ignore' })
+    const secret = loadKeyring(path).encrypt('new', 'here')
+    expect(secret.kid).toBe('k2')
+    const later = Date.now() + 60_000
+    const clock = jest.spyOn(Date, 'now').mockImplementation(() => later)
+    try {
+      expect(reader.decrypt(secret, 'here')).toBe('new')
+      expect(writer.encrypt('x', 'here').kid).toBe('k2')
+      clock.mockImplementation(() => later + 60_000)
+      writeFileSync(path, '{')
+      expect(writer.currentKeyId).toBe('k2')
+      expect(writer.decrypt(old, 'here')).toBe('old')
+    } finally {
+      clock.mockRestore()
+    }
   })
 
   it('says which key is missing, and what is wrong with a file', () => {

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync, renameSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { Encrypted } from '@bloomery/contracts'
 import { z } from 'zod'
@@ -10,20 +10,42 @@ const KeyringFile = z.object({
   keys: z.record(z.string(), z.string().regex(/^[A-Za-z0-9+/=]{44}$/, 'a key is 32 bytes in base64')),
 })
 
+const REREAD_EVERY_MS = 5_000
+const MISSING_EVERY_MS = 100
+
 /** A keyring that cannot be used: its file is missing a key, unreadable or malformed. */
 export class KeyringError extends Error {
   override readonly name = 'KeyringError'
 }
 
-/** Encrypts and decrypts secrets at rest under one of several named 256-bit keys; new secrets use the current one. */
+/** The keys of a keyring at one moment. */
+interface KeyringKeys {
+  readonly current: string
+  readonly keys: ReadonlyMap<string, Buffer>
+}
+
+/**
+ * Encrypts and decrypts secrets at rest under one of several named 256-bit keys; new secrets use the current one. `reread` gives the
+ * keys as they are now (undefined: unchanged, or not readable): a rotation reaches a running role so.
+ */
 export class Keyring {
-  readonly #keys: ReadonlyMap<string, Buffer>
+  #current: string
+  #keys: ReadonlyMap<string, Buffer>
+  #readAt = Date.now()
+
   constructor(
-    readonly currentKeyId: string,
+    current: string,
     keys: ReadonlyMap<string, Buffer>,
+    private readonly reread: () => KeyringKeys | undefined = () => undefined,
   ) {
-    if (!keys.has(currentKeyId)) throw new KeyringError(`The keyring's current key '${currentKeyId}' is not among its keys.`)
+    if (!keys.has(current)) throw new KeyringError(`The keyring's current key '${current}' is not among its keys.`)
+    this.#current = current
     this.#keys = keys
+  }
+
+  get currentKeyId(): string {
+    this.#refresh(REREAD_EVERY_MS)
+    return this.#current
   }
 
   /** `context` binds the secret to its place (e.g. "app:<guid>"): moved elsewhere it does not decrypt. */
@@ -58,10 +80,23 @@ export class Keyring {
   }
 
   get keyIds(): readonly string[] {
+    this.#refresh(REREAD_EVERY_MS)
     return [...this.#keys.keys()]
   }
 
+  #refresh(afterMs: number): void {
+    if (Date.now() - this.#readAt < afterMs) return
+    this.#readAt = Date.now()
+    const now = this.reread()
+    if (!now?.keys.has(now.current)) return
+    // What was there once is kept while the process lives: it may still meet secrets of that key.
+    this.#keys = new Map([...this.#keys, ...now.keys])
+    this.#current = now.current
+  }
+
   #key(kid: string): Buffer {
+    // Another role may have encrypted with a key that came after we looked.
+    if (!this.#keys.has(kid)) this.#refresh(MISSING_EVERY_MS)
     const key = this.#keys.get(kid)
     if (!key) throw new KeyringError(`The key '${kid}' is not in the keyring; restore it, or what was encrypted with it is lost.`)
     return key
@@ -75,12 +110,33 @@ export function loadKeyring(path: string, options: { create?: boolean } = {}): K
       throw new KeyringError(`No keyring at ${path}; set BLOOMERY_KEYRING_FILE, or start the api once to make it.`)
     writeKeyring(path, 'k1', new Map([['k1', randomBytes(32)]]))
   }
+  const { current, keys } = readKeyring(path)
+  let seen = stamp(path)
+  return new Keyring(current, keys, () => {
+    const now = stamp(path)
+    if (now === undefined || now === seen) return undefined
+    try {
+      const read = readKeyring(path)
+      seen = now
+      return read
+    } catch {
+      // Being written just now, or spoilt: what we have goes on being good.
+      return undefined
+    }
+  })
+}
+
+function readKeyring(path: string): KeyringKeys {
   const parsed = KeyringFile.safeParse(JSON.parse(readFileSync(path, 'utf8')))
   if (!parsed.success) throw new KeyringError(`The keyring at ${path} is malformed: ${z.prettifyError(parsed.error)}`)
-  return new Keyring(
-    parsed.data.current,
-    new Map(Object.entries(parsed.data.keys).map(([kid, key]) => [kid, Buffer.from(key, 'base64')])),
-  )
+  const { current, keys } = parsed.data
+  return { current, keys: new Map(Object.entries(keys).map(([kid, key]) => [kid, Buffer.from(key, 'base64')])) }
+}
+
+/** Changes whenever the file does. */
+function stamp(path: string): string | undefined {
+  const found = statSync(path, { throwIfNoEntry: false })
+  return found && `${found.ino}:${found.mtimeMs}:${found.size}`
 }
 
 function writeKeyring(path: string, current: string, keys: ReadonlyMap<string, Buffer>): void {
