@@ -23,6 +23,7 @@ import { OperationRunner } from './operations/runner.js'
 import { ServiceFolders } from './servers/folders.js'
 import { LocalServerHost } from './servers/local-server-host.js'
 import { fixedAddress, gatewayOfContainers } from './servers/network.js'
+import { keepRest } from './servers/rest.js'
 import { ProgramRuntime } from './servers/program-runtime.js'
 import { findProgram } from './servers/programs.js'
 import { inBrokerSchema, prepareSchema } from './state/schema.js'
@@ -87,6 +88,7 @@ export async function createBroker(options: {
       host.keepRunning(signal),
       keepSchedule({ pool, intake, nudge: () => runner.nudge(), log }, signal),
       keepLimits({ pool, engines, log }, signal),
+      keepRest({ pool, engines, host, log }, signal),
       choice.keepLooking(signal),
     ])
   })

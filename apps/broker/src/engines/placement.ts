@@ -8,9 +8,12 @@ export interface SharedServer {
   readonly diskMb: number
 }
 
+/** Its name, the same for ever. */
+export const sharedServerName = (kind: string): string => `${kind}-shared`
+
 /** The server that an instance's plan puts it on. */
 export function serverOf(kind: string, instance: Pick<Instance, 'guid' | 'plan'>, shared: SharedServer): ServerSpec {
   const { plan, guid } = instance
-  if (plan.style === 'shared') return { name: `${kind}-shared`, kind, ...shared }
+  if (plan.style === 'shared') return { name: sharedServerName(kind), kind, ...shared }
   return { name: `${kind}-${shortName('s', guid)}`, kind, memoryMb: plan.memoryMb, diskMb: plan.diskMb }
 }

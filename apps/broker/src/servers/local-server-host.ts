@@ -14,6 +14,7 @@ import {
   type ServerRecord,
   setServerAddress,
   setServerLimits,
+  setServerResting,
 } from '../state/servers.js'
 import type { Vault } from '../state/vault.js'
 import { folderBytes } from './folder-bytes.js'
@@ -71,18 +72,31 @@ export class LocalServerHost implements ServerHost {
 
   ensure(spec: ServerSpec): Promise<Server> {
     return this.#inTurn(spec.name, async () => {
-      const record = (await findServer(this.options.pool, spec.name)) ?? (await this.#add(spec))
+      const { pool } = this.options
+      const record = await this.#atItsAddress((await findServer(pool, spec.name)) ?? (await this.#add(spec)))
       if (record.removing) throw new ServiceFault('The server of this instance is being removed; try again later.')
+      if (record.resting) await setServerResting(pool, spec.name, false)
       const software = this.#software(spec.kind)
       const changed = record.memoryMb !== spec.memoryMb || record.diskMb !== spec.diskMb
       if (changed) {
         await this.#requireMemory(spec.memoryMb - record.memoryMb)
-        await setServerLimits(this.options.pool, spec.name, spec)
+        await setServerLimits(pool, spec.name, spec)
       }
-      const server = await this.#server({ ...record, memoryMb: spec.memoryMb, diskMb: spec.diskMb })
+      const server = this.#server({ ...record, memoryMb: spec.memoryMb, diskMb: spec.diskMb })
       if (changed) await this.#stop(server, software)
       await this.#start(server, software)
       return server
+    })
+  }
+
+  /** Stops a server that nobody needs now, and keeps its data; `ensure` starts it again. */
+  rest(name: string, isNeeded: () => Promise<boolean>): Promise<void> {
+    return this.#inTurn(name, async () => {
+      const record = await findServer(this.options.pool, name)
+      if (!record || record.resting || record.removing || (await isNeeded())) return
+      this.options.log.info({ server: name }, 'a database server without instances is stopped')
+      await setServerResting(this.options.pool, name, true)
+      await this.#stop(this.#server(record), this.#software(record.kind))
     })
   }
 
@@ -96,7 +110,7 @@ export class LocalServerHost implements ServerHost {
       await markServerRemoving(this.options.pool, name)
       const record = await findServer(this.options.pool, name)
       if (!record) return
-      const server = await this.#server(record)
+      const server = this.#server(record)
       await this.#stop(server, this.#software(record.kind))
       await rm(server.folder, { recursive: true, force: true, maxRetries: 3 })
       await deleteServer(this.options.pool, name)
@@ -117,7 +131,7 @@ export class LocalServerHost implements ServerHost {
     const record = await findServer(this.options.pool, name)
     if (!record) throw new Error(`There is no server ${name}.`)
     const software = this.#software(record.kind)
-    const server = await this.#server(record)
+    const server = this.#server(record)
     const runtime = (await this.#running(server)) ?? (await this.#found(software)).runtime
     return runtime.run(server, software, program, args, options)
   }
@@ -142,10 +156,14 @@ export class LocalServerHost implements ServerHost {
     if (this.#turns.has(name) || signal.aborted || Date.now() < (this.#failures.get(name)?.notBefore ?? 0)) return
     try {
       if (record.removing) return await this.remove(name)
-      const server = await this.#server(record)
-      if (await this.#running(server)) return
+      if (record.resting) return
+      const moved = (await this.options.network.address()) !== record.address
+      if (!moved && (await this.#running(this.#server(record)))) return
       await this.#inTurn(name, async () => {
-        if (!(await findServer(this.options.pool, name)) || (await this.#running(server))) return
+        const present = await findServer(this.options.pool, name)
+        if (!present || present.removing || present.resting) return
+        const server = this.#server(await this.#atItsAddress(present))
+        if (await this.#running(server)) return
         this.options.log.info({ server: name }, 'a database server is started')
         await this.#start(server, this.#software(record.kind))
       })
@@ -186,25 +204,31 @@ export class LocalServerHost implements ServerHost {
       )
   }
 
-  async #server(record: ServerRecord): Promise<Server> {
-    const { vault, folders, network, pool, log } = this.options
-    const address = await network.address()
-    if (address !== record.address) {
-      log.warn(
-        { server: record.name, before: record.address, now: address },
-        'the address of service servers is another; bind apps anew',
-      )
-      await setServerAddress(pool, record.name, address)
-    }
+  #server(record: ServerRecord): Server {
+    const { vault, folders } = this.options
     return {
       name: record.name,
       folder: folders.server(record.name),
-      host: address,
+      host: record.address,
       ports: record.ports,
       secret: vault.open(record.secret, `server:${record.name}`),
       memoryMb: record.memoryMb,
       diskMb: record.diskMb,
     }
+  }
+
+  /** Another engine, another address: what listens at the former one is reached by nobody, and is started anew. In its turn only. */
+  async #atItsAddress(record: ServerRecord): Promise<ServerRecord> {
+    const { network, pool, log } = this.options
+    const address = await network.address()
+    if (address === record.address) return record
+    log.warn(
+      { server: record.name, before: record.address, now: address },
+      'the address of service servers is another one; apps that are bound to this server have to be bound anew',
+    )
+    await this.#stop(this.#server(record), this.#software(record.kind))
+    await setServerAddress(pool, record.name, address)
+    return { ...record, address }
   }
 
   /** Resolves once it serves. What runs already is asked, not started. */

@@ -32,6 +32,7 @@ const STEPS: readonly string[] = [
      state text NOT NULL CHECK (state IN ('making', 'made', 'failed')), scheduled boolean NOT NULL, bytes bigint, plan_id text NOT NULL,
      created_at timestamptz NOT NULL DEFAULT now());
    CREATE INDEX backups_of ON backups (instance_guid, created_at);`,
+  `ALTER TABLE servers ADD COLUMN resting boolean NOT NULL DEFAULT false`,
 ]
 
 /** The schema in which all of the broker's tables lie; nothing else uses it. */

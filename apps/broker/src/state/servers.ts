@@ -11,9 +11,11 @@ export interface ServerRecord {
   readonly diskMb: number
   /** Its data are being deleted. */
   readonly removing: boolean
+  /** Stopped, because no instance needs it now. */
+  readonly resting: boolean
 }
 
-const SERVER = sql`name, kind, address, ports, secret, memory_mb AS "memoryMb", disk_mb AS "diskMb", removing`
+const SERVER = sql`name, kind, address, ports, secret, memory_mb AS "memoryMb", disk_mb AS "diskMb", removing, resting`
 
 export const listServers = (on: Queryable): Promise<ServerRecord[]> =>
   rows<ServerRecord>(on, sql`SELECT ${SERVER} FROM servers ORDER BY created_at`)
@@ -23,7 +25,10 @@ export async function findServer(on: Queryable, name: string): Promise<ServerRec
 }
 
 /** Whoever is first makes it; answers what is there. */
-export async function addServer(on: Queryable, server: Omit<ServerRecord, 'removing'>): Promise<ServerRecord | undefined> {
+export async function addServer(
+  on: Queryable,
+  server: Omit<ServerRecord, 'removing' | 'resting'>,
+): Promise<ServerRecord | undefined> {
   await execute(
     on,
     sql`INSERT INTO servers (name, kind, address, ports, secret, memory_mb, disk_mb)
@@ -39,6 +44,10 @@ export async function setServerLimits(on: Queryable, name: string, limits: { mem
 
 export async function setServerAddress(on: Queryable, name: string, address: string): Promise<void> {
   await execute(on, sql`UPDATE servers SET address = ${address} WHERE name = ${name}`)
+}
+
+export async function setServerResting(on: Queryable, name: string, resting: boolean): Promise<void> {
+  await execute(on, sql`UPDATE servers SET resting = ${resting} WHERE name = ${name} AND resting <> ${resting}`)
 }
 
 export async function markServerRemoving(on: Queryable, name: string): Promise<void> {

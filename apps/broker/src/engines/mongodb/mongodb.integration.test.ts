@@ -54,7 +54,10 @@ if (missing !== undefined) process.stderr.write(`LEFT OUT: the bundled MongoDB: 
     await db.collection('things').insertOne({ word: 'ours' })
     expect(await other.collection('things').findOne({}, { projection: { _id: 0 } })).toEqual({ word: 'ours' })
     expect(await count(await connect(stranger.credentials))).toBe(0)
-    const elsewhere = `${stranger.credentials['uri']}`.replace(/@[^/]+/, `@${first.credentials.host}:${first.credentials.port}`)
+    const elsewhere = `${stranger.credentials['uri']}`.replace(
+      /@[^/]+/,
+      `@${first.credentials['host']}:${first.credentials['port']}`,
+    )
     await expect(connect({ uri: elsewhere })).rejects.toThrow(/uthentication failed/)
 
     expect(await one.unbind(second.guid)).toMatchObject({ state: 'succeeded' })

@@ -30,15 +30,13 @@ export async function readContents(server: Management, vhost: string): Promise<C
       throw new ServiceFault(`The queue ${name} is a stream, which can be neither copied nor backed up. Delete it first.`)
     // One more than may be: what is asked for at once is given back at once.
     const count = MOST_MESSAGES - total + 1
-    const messages = z
-      .array(Message)
-      .parse(
-        await server.post(`/queues/${vhost}/${encodeURIComponent(name)}/get`, {
-          count,
-          ackmode: 'ack_requeue_true',
-          encoding: 'base64',
-        }),
-      )
+    const messages = z.array(Message).parse(
+      await server.post(`/queues/${vhost}/${encodeURIComponent(name)}/get`, {
+        count,
+        ackmode: 'ack_requeue_true',
+        encoding: 'base64',
+      }),
+    )
     total += messages.length
     if (total > MOST_MESSAGES)
       throw new ServiceFault(`There are more than ${MOST_MESSAGES} messages in the queues. Let their consumers take some first.`)

@@ -53,9 +53,9 @@ describe('redis', () => {
       await ask(first.credentials, ...words)
     for (const words of [['CONFIG', 'GET', '*'], ['FLUSHALL'], ['ACL', 'LIST'], ['SHUTDOWN'], ['REPLICAOF', 'a', '1']])
       await expect(ask(first.credentials, ...words)).rejects.toThrow(/NOPERM/)
-    const elsewhere = `${stranger.credentials['uri']}`.replace(/:\d+$/, `:${first.credentials.port}`)
+    const elsewhere = `${stranger.credentials['uri']}`.replace(/:\d+$/, `:${first.credentials['port']}`)
     await expect(ask({ uri: elsewhere }, 'PING')).rejects.toThrow(/WRONGPASS/)
-    const bare = `redis://${first.credentials.host}:${first.credentials.port}`
+    const bare = `redis://${first.credentials['host']}:${first.credentials['port']}`
     await expect(ask({ uri: bare }, 'GET', 'word')).rejects.toThrow(/NOAUTH/)
 
     const session = await connect(second.credentials)
