@@ -140,6 +140,14 @@ async function jest(name, args, minutes) {
   }
 }
 
+/** Database servers that the service broker runs itself: the packages' own services are neither started nor enabled. */
+const SERVERS = {
+  'mariadb-server': { is: () => has('mariadbd'), units: ['mariadb'] },
+  'rabbitmq-server': { is: () => has('rabbitmq-server'), units: ['rabbitmq-server', 'epmd'] },
+  postgresql: { is: () => existsSync('/usr/lib/postgresql'), units: ['postgresql'] },
+}
+const POLICY = '/usr/sbin/policy-rc.d'
+
 /** Missing programs, by apt, where this user may. */
 async function installMissing() {
   const engine = await engineAnswers()
@@ -153,20 +161,43 @@ async function installMissing() {
   })
     .filter(([program]) => !has(program) && !(program === 'dockerd' && engine))
     .flatMap(([, packages]) => packages)
-  if (missing.length === 0) return
+  const servers = Object.keys(SERVERS).filter((name) => !SERVERS[name].is())
+  if (missing.length + servers.length === 0) return
   const sudo = isRoot ? [] : ['sudo', '-n']
   const may = has('apt-get') && (isRoot || (has('sudo') && spawnSync('sudo', ['-n', 'true']).status === 0))
   if (may) {
-    heading(`Installing ${missing.join(', ')}`)
+    heading(`Installing ${[...missing, ...servers].join(', ')}`)
     const apt = (...args) =>
       spawnSync([...sudo, 'apt-get'][0], [...sudo, 'apt-get'].slice(1).concat(args), {
         env: { ...env, DEBIAN_FRONTEND: 'noninteractive' },
         stdio: ['ignore', 'ignore', 'inherit'],
       }).status === 0
-    const install = ['install', '-y', '--no-install-recommends', ...missing]
-    if (apt(...install) || (apt('update') && apt(...install))) return
+    const install = (packages) => {
+      const how = ['install', '-y', '--no-install-recommends', ...packages]
+      return packages.length === 0 || apt(...how) || (apt('update') && apt(...how))
+    }
+    if (!install(missing)) leftOut.push(`what needs ${missing.join(', ')}: apt-get install ${missing.join(' ')}`)
+    if (!withoutStarting(sudo, servers, () => install(servers)))
+      leftOut.push(`what needs ${servers.join(', ')}: apt-get install ${servers.join(' ')}`)
+    return
   }
-  leftOut.push(`what needs ${missing.join(', ')}: apt-get install ${missing.join(' ')}`)
+  leftOut.push(`what needs ${[...missing, ...servers].join(', ')}: apt-get install ${[...missing, ...servers].join(' ')}`)
+}
+
+/** Debian's own way to keep packages from starting what they install. */
+function withoutStarting(sudo, packages, install) {
+  const as = (command, ...args) => {
+    const [first, ...rest] = [...sudo, command, ...args]
+    return spawnSync(first, rest, { stdio: 'ignore' }).status === 0
+  }
+  const ours = packages.length > 0 && !existsSync(POLICY)
+  if (ours) as('sh', '-c', `printf '#!/bin/sh\\nexit 101\\n' > ${POLICY} && chmod 755 ${POLICY}`)
+  try {
+    return install()
+  } finally {
+    if (ours) as('rm', '-f', POLICY)
+    if (has('systemctl')) for (const name of packages) as('systemctl', 'disable', '--now', ...SERVERS[name].units)
+  }
 }
 
 const engineAnswers = () =>
@@ -241,7 +272,7 @@ async function main() {
     if (wanted('unit')) await jest('Unit and integration tests', ['--maxWorkers=2'], 10)
     if (wanted('e2e')) {
       if (!has('cf')) leftOut.push('runs of the real cf client in e2e: there is no cf on PATH')
-      const absent = ['api', 'stager', 'scheduler', 'cell', 'router', 'logs', 'cli', 'bloomery'].filter(
+      const absent = ['api', 'stager', 'scheduler', 'cell', 'router', 'logs', 'broker', 'cli', 'bloomery'].filter(
         (role) => !existsSync(join(root, 'apps', role, 'dist/main.js')),
       )
       if (absent.length > 0) leftOut.push(`the end-to-end stories: there is no program yet for ${absent.join(', ')}`)
