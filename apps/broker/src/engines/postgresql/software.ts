@@ -59,11 +59,12 @@ async function prepare(place: ServerPlace): Promise<ServerCommand> {
   const data = join(place.folder, 'data')
   if (!existsSync(data)) await initialise(place, data)
   await refuseOtherMajor(place, data)
-  const { listen, host } = place
+  const { listen } = place
   const access = [
     '# Made anew at each start.',
-    // The administrator comes from this machine alone; everybody else is who the broker made them.
-    ...[`${host}/32`, '127.0.0.1/32'].map((from) => `host all ${ADMIN} ${from} scram-sha-256`),
+    // The administrator comes from this machine alone, by whichever of its addresses (an engine's rules may rewrite the bridge's to
+    // another one); everybody else is who the broker made them.
+    `host all ${ADMIN} samehost scram-sha-256`,
     `host all ${ADMIN} all reject`,
     'host all all all scram-sha-256',
     '',
