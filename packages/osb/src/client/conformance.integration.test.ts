@@ -353,7 +353,7 @@ describe('the platform as a client of brokers', () => {
     const long = await ask('provision')
     expect(long.kind === 'failed' && long.message.length).toBeLessThan(9_000)
     expect(await ask('provision')).toMatchObject({
-      message: 'The service broker rejected the request. Status Code: 404, Body: nothing',
+      message: 'The service broker rejected the request. Status Code: 404 Not Found, Body: nothing',
     })
   })
 

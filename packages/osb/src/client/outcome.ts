@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import type { z } from 'zod'
 import { BrokerErrorBody } from '../protocol/errors.js'
 import {
@@ -215,13 +216,15 @@ function readFailure(operation: BrokerOperation, response: BrokerResponse): Fail
   // The broker promises that nothing has changed.
   if (status === 410) return failed('gone', said ?? invalidResponse(response), isCreating(operation))
   if (status >= 400 && status < 500)
-    return failed('rejected', said ?? `The service broker rejected the request. Status Code: ${status}, Body: ${response.body}`)
+    return failed('rejected', said ?? `The service broker rejected the request. Status Code: ${statusText(status)}, Body: ${response.body}`)
   if (status >= 300 && status < 400) return failed('redirect', invalidResponse(response))
   return failed('bad-response', said ?? invalidResponse(response), isCreating(operation))
 }
 
+/** As the reference writes it: `404 Not Found`. */
+const statusText = (status: number): string => `${status} ${STATUS_CODES[status] ?? ''}`.trim()
 const invalidResponse = ({ status, body }: BrokerResponse): string =>
-  `The service broker returned an invalid response. Status Code: ${status}, Body: ${body}`
+  `The service broker returned an invalid response. Status Code: ${statusText(status)}, Body: ${body}`
 
 const malformed = (status: number, problem: string, orphan: boolean): Failure => ({
   kind: 'failed',

@@ -89,7 +89,7 @@ describe('service brokers and the marketplace', () => {
       'CF-ServiceBrokerBadResponse',
       'Service broker error: sick',
     ],
-    ['404', (b) => b.script('catalog', { status: 404, body: 'x' }), 'CF-ServiceBrokerRequestRejected', 'Status Code: 404'],
+    ['404', (b) => b.script('catalog', { status: 404, body: 'x' }), 'CF-ServiceBrokerRequestRejected', 'Status Code: 404 Not Found'],
     [
       'malformed JSON',
       (b) => b.script('catalog', { body: '{"services":' }),
