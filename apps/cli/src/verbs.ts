@@ -1,4 +1,5 @@
 import type { Flags } from './command-line.js'
+import { STAGING_VERBS } from './staging-verbs.js'
 import { verb, type Verb } from './verb.js'
 
 const strategy = {
@@ -288,6 +289,7 @@ export const VERBS: readonly Verb[] = [
     run: async (context, [name, domain], flags) =>
       (await import('./commands/routes.js')).unmapRoute(context, name, domain, flags),
   }),
+  ...STAGING_VERBS,
   verb({
     name: 'curl',
     group: 'Advanced',

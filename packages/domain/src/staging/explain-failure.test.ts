@@ -56,6 +56,14 @@ describe('the explanation of a failed staging', () => {
       { exitCode: 1, lines: ['Failed to clone git repository at https://x/y'] },
       { class: 'StagingError', cause: 'buildpack-unavailable' },
     ],
+    [
+      'a silent download',
+      {
+        exitCode: 223,
+        lines: ['-----> Download go', 'Failed to compile droplet: Failed to run all supply scripts: exit status 6'],
+      },
+      { cause: 'network-refused' },
+    ],
     ['a script that fails', { exitCode: 223, lines: ['broken', 'exit status 7'] }, { cause: 'script-exit' }],
     ['release', { exitCode: 224 }, { class: 'BuildpackReleaseFailed', cause: 'release-failed' }],
     [

@@ -67,6 +67,13 @@ const SIGNS: readonly Sign[] = [
     pattern: /Permission denied/i,
     nextStep: () => 'A file lacks the permission that the build needs, often to be executed: chmod +x it and push again.',
   },
+  {
+    cause: 'network-refused',
+    // What curl ends with when it finds no host, no server, no answer in time; told to be silent it says no more.
+    pattern: /Failed to compile droplet: .*exit status (?:6|7|28|35|56)$/,
+    nextStep: () =>
+      'The buildpack ended as a download does that reaches nothing. Have the operator check whether the machine that stages apps reaches the addresses of this buildpack, or use a cached (offline) one.',
+  },
 ]
 
 /** The surest sign in an output of what went wrong, and the number of its line. */
