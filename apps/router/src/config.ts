@@ -16,6 +16,10 @@ import {
 } from '@bloomery/config'
 import { portsOf, type TenantAddressPolicy } from '@bloomery/domain'
 import { z } from 'zod'
+import { CLIENT_CERTIFICATE_POLICIES, type ClientCertificatePolicy } from './middleware/client-certificate.js'
+import { FORWARDED_PROTOS, type ForwardedProto } from './middleware/forwarded.js'
+import { TRACINGS, type Tracing } from './middleware/tracing.js'
+import type { ListenerOptions } from './proxy/data-plane.js'
 
 const RouterEnv = PlatformEnv.extend({
   ...TenantAddressEnv.shape,
@@ -35,6 +39,25 @@ const RouterEnv = PlatformEnv.extend({
         .map((id) => id.trim())
         .filter(Boolean),
     ),
+  /** Lowest version of TLS that clients may speak. */
+  BLOOMERY_TLS_MIN_VERSION: z.enum(['1.2', '1.3']).default('1.2'),
+  /** Whether clients are asked for a certificate, or must show one; BLOOMERY_CLIENT_CA_FILE says whose are believed. */
+  BLOOMERY_CLIENT_CERTIFICATES: z.enum(['none', 'request', 'require']).default('none'),
+  /** Authorities of clients' certificates, PEM. */
+  BLOOMERY_CLIENT_CA: z.string().optional(),
+  /** What becomes of X-Forwarded-Client-Cert: passed on, passed on from clients with a certificate, or set from the certificate. */
+  BLOOMERY_FORWARDED_CLIENT_CERT: z.enum(CLIENT_CERTIFICATE_POLICIES).default('always_forward'),
+  /** X-Forwarded-Proto: as a proxy in front says, by this router's listener, or always https. */
+  BLOOMERY_FORWARDED_PROTO: z.enum(FORWARDED_PROTOS).default('keep'),
+  /** Whether load balancers in front tell who the client is by the PROXY protocol, versions 1 and 2. */
+  BLOOMERY_PROXY_PROTOCOL: Flag.default(false),
+  /** Trace headers that requests carry on: none, b3, w3c or both. */
+  BLOOMERY_TRACING: z.enum(TRACINGS).default('none'),
+  /** This platform's name in `tracestate`. */
+  BLOOMERY_TRACING_TENANT: z
+    .string()
+    .regex(/^[a-z][a-z0-9_*/-]{0,40}$/)
+    .default('bloomery'),
   /** Whether route services are told to send requests back by https even where the client used http. */
   BLOOMERY_ROUTE_SERVICES_RECOMMEND_HTTPS: Flag.default(false),
   /** How long a route service may take to send a request back. */
@@ -69,6 +92,10 @@ export interface RouterConfig {
   readonly routeServices: { readonly recommendHttps: boolean; readonly validMs: number; readonly addresses: TenantAddressPolicy }
   /** Size at which the access log's file begins anew; 0: no file. */
   readonly accessLogBytes: number
+  readonly listener: ListenerOptions
+  readonly clientCertificates: ClientCertificatePolicy
+  readonly forwardedProto: ForwardedProto
+  readonly tracing: { readonly kind: Tracing; readonly tenant: string }
   readonly drainWaitMs: number
   readonly drainTimeoutMs: number
   /** Hosts that the API answers for, lower case. */
@@ -113,6 +140,10 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
       addresses: tenantAddressPolicy(env),
     },
     accessLogBytes: env.BLOOMERY_ROUTER_ACCESS_LOG_MB * 1024 * 1024,
+    listener: listenerOptions(env),
+    clientCertificates: env.BLOOMERY_FORWARDED_CLIENT_CERT,
+    forwardedProto: env.BLOOMERY_FORWARDED_PROTO,
+    tracing: { kind: env.BLOOMERY_TRACING, tenant: env.BLOOMERY_TRACING_TENANT },
     drainWaitMs: env.BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS * 1000,
     drainTimeoutMs: env.BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS * 1000,
     platformHosts: [...apiHosts(env), `console.${env.BLOOMERY_SYSTEM_DOMAIN}`].map((host) => host.toLowerCase()),
@@ -129,6 +160,21 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
       logFile: resolve(home.roleLogs, 'router-workers.log'),
       accessLog: resolve(home.roleLogs, 'router-access.log'),
     },
+  }
+}
+
+function listenerOptions(env: z.output<typeof RouterEnv>): ListenerOptions {
+  const asked = env.BLOOMERY_CLIENT_CERTIFICATES
+  if (asked !== 'none' && env.BLOOMERY_CLIENT_CA === undefined)
+    throw new ConfigError(
+      'Invalid configuration:\nBLOOMERY_CLIENT_CA_FILE must name the authorities whose certificates clients may show, or set BLOOMERY_CLIENT_CERTIFICATES to none.',
+    )
+  return {
+    minTlsVersion: env.BLOOMERY_TLS_MIN_VERSION === '1.3' ? 'TLSv1.3' : 'TLSv1.2',
+    proxyProtocol: env.BLOOMERY_PROXY_PROTOCOL,
+    ...(asked === 'none' || env.BLOOMERY_CLIENT_CA === undefined
+      ? {}
+      : { clientCertificates: { required: asked === 'require', ca: env.BLOOMERY_CLIENT_CA } }),
   }
 }
 

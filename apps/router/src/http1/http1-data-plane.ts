@@ -1,8 +1,9 @@
 import { createServer, type Server, type Socket } from 'node:net'
-import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls'
+import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls'
 import type { DataPlane, DataPlaneDeps } from '../proxy/data-plane.js'
 import type { ClientConnection } from '../proxy/exchange.js'
 import { LIMITS } from '../proxy/limits.js'
+import { takeProxyHeader } from '../tls/proxy-protocol.js'
 import { ClientChannel, type ClientChannelDeps } from './client-channel.js'
 import { CoarseClock } from './clock.js'
 import { EndpointChannel } from './endpoint-channel.js'
@@ -13,6 +14,8 @@ import { HandlerServer } from './handler-server.js'
 const TICK_MS = 500
 const HANDSHAKE_MS = 10_000
 const IDLE_LOOK_MS = 50
+/** Load balancers send the header at once; gone round the world it is there after this long. */
+const PROXY_HEADER_MS = 1_000
 
 /** The data plane for HTTP/1.1 on bare sockets. */
 export class Http1DataPlane implements DataPlane {
@@ -27,6 +30,10 @@ export class Http1DataPlane implements DataPlane {
   readonly #handlers = new HandlerServer()
   readonly #channelDeps: ClientChannelDeps
   #draining = false
+  /** Clients that load balancers name, by the load balancer's own address. */
+  readonly #proxied = new Map<string, { readonly address: string; readonly port: number }>()
+  readonly #httpsListener: Server
+  readonly #minTlsVersion: 'TLSv1.2' | 'TLSv1.3'
   #onEmpty: (() => void) | undefined
 
   constructor(private readonly deps: DataPlaneDeps) {
@@ -46,14 +53,24 @@ export class Http1DataPlane implements DataPlane {
       isDraining: () => this.#draining,
       onClosed: (channel) => this.#onClosed(channel),
     }
-    this.#http = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket, false))
+    const { minTlsVersion = 'TLSv1.2', clientCertificates } = deps.listener ?? {}
+    this.#minTlsVersion = minTlsVersion
+    this.#http = this.#listener((socket) => {
+      this.#accept(socket, false)
+      // It was held while its first bytes were looked at.
+      if (deps.listener?.proxyProtocol === true) socket.resume()
+    })
+    this.#httpsListener = this.#listener((socket) => void this.#https.emit('connection', socket))
     this.#https = createTlsServer({
       allowHalfOpen: true,
       noDelay: true,
-      minVersion: 'TLSv1.2',
+      minVersion: minTlsVersion,
       handshakeTimeout: HANDSHAKE_MS,
       ALPNProtocols: deps.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
       SNICallback: (name, done) => done(null, deps.findCertificate(name)),
+      ...(clientCertificates
+        ? { requestCert: true, rejectUnauthorized: clientCertificates.required, ca: clientCertificates.ca }
+        : {}),
     })
     this.#https.on('connection', (socket: Socket) => {
       this.#underTls.add(socket)
@@ -68,11 +85,17 @@ export class Http1DataPlane implements DataPlane {
   }
 
   async listen({ httpFd, httpsFd }: { readonly httpFd: number; readonly httpsFd: number }): Promise<void> {
-    await Promise.all([listenOn(this.#http, httpFd), listenOn(this.#https, httpsFd)])
+    await Promise.all([listenOn(this.#http, httpFd), listenOn(this.#httpsListener, httpsFd)])
   }
 
   setDefaultCertificate(certificate: { readonly certificatePem: string; readonly privateKeyPem: string }): void {
-    this.#https.setSecureContext({ cert: certificate.certificatePem, key: certificate.privateKeyPem, minVersion: 'TLSv1.2' })
+    const ca = this.deps.listener?.clientCertificates?.ca
+    this.#https.setSecureContext({
+      cert: certificate.certificatePem,
+      key: certificate.privateKeyPem,
+      minVersion: this.#minTlsVersion,
+      ...(ca === undefined ? {} : { ca }),
+    })
   }
 
   forget(poolKey: string): void {
@@ -86,7 +109,7 @@ export class Http1DataPlane implements DataPlane {
 
   async close(timeoutMs: number, idleGraceMs: number): Promise<void> {
     this.#draining = true
-    const servers = [this.#http, this.#https]
+    const servers = [this.#http, this.#httpsListener]
     const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
     const idleFrom = Date.now() + Math.min(idleGraceMs, timeoutMs)
     const idle = setInterval(() => {
@@ -108,23 +131,43 @@ export class Http1DataPlane implements DataPlane {
     this.#handlers.close()
   }
 
+  /** Connections as they are, or with the client that a load balancer names. */
+  #listener(accept: (socket: Socket) => void): Server {
+    if (this.deps.listener?.proxyProtocol !== true) return createServer({ allowHalfOpen: true, noDelay: true }, accept)
+    return createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      takeProxyHeader(socket, PROXY_HEADER_MS, (client) => {
+        if (client) {
+          // TLS has a socket object of its own over the same connection.
+          const key = connectionKey(socket)
+          this.#proxied.set(key, client)
+          socket.once('close', () => this.#proxied.delete(key))
+        }
+        accept(socket)
+      })
+    })
+  }
+
   #acceptSecure(socket: TLSSocket): void {
     if (socket.alpnProtocol === 'h2' && this.deps.http2) {
       socket.on('error', () => socket.destroy())
-      this.deps.http2.accept(socket)
+      this.deps.http2.accept(socket, this.#proxied.get(connectionKey(socket)))
     } else this.#accept(socket, true)
   }
 
   #accept(socket: Socket, secure: boolean): void {
     const { remoteAddress = '', remotePort = 0 } = socket
-    const address = remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress
+    const proxied = this.#proxied.size > 0 ? this.#proxied.get(connectionKey(socket)) : undefined
+    const direct = remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress
+    const address = proxied?.address ?? direct
     const count = (this.#perClient.get(address) ?? 0) + 1
     if (count > LIMITS.maxConnectionsPerClient) {
       socket.destroy()
       return
     }
     this.#perClient.set(address, count)
-    const facts: ClientConnection = { secure, address, port: remotePort }
+    const certificate = this.deps.listener?.clientCertificates && secure ? certificateOf(socket) : undefined
+    const port = proxied?.port ?? remotePort
+    const facts: ClientConnection = { secure, address, port, ...(certificate ? { certificate } : {}) }
     this.#channels.add(new ClientChannel(socket, facts, this.#channelDeps))
   }
 
@@ -152,3 +195,11 @@ const listenOn = (server: Server, fd: number): Promise<void> =>
       resolve()
     })
   })
+
+const connectionKey = ({ remoteAddress = '', remotePort = 0 }: Socket): string => `${remoteAddress} ${remotePort}`
+
+/** The certificate that a client has shown and that our authorities vouch for. */
+function certificateOf(socket: Socket): Buffer | undefined {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined
+  return socket.getPeerX509Certificate()?.raw
+}

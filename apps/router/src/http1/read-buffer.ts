@@ -30,7 +30,13 @@ const intoShared = (onBytes: OnBytes): OnRead => ({
  * accepts: what the option sets is set by hand. A socket of another kind, or a Node that keeps it elsewhere, tells by 'data'.
  */
 export function readInto(socket: Duplex, onBytes: OnBytes): void {
-  if (!(socket instanceof Socket) || !adopt(socket, onBytes)) socket.on('data', onBytes)
+  if (!(socket instanceof Socket) || !adopt(socket, onBytes)) {
+    socket.on('data', onBytes)
+    return
+  }
+  // What came behind a load balancer's header waits in the stream, past which the buffer goes.
+  const early = socket.readableLength > 0 ? (socket.read() as Buffer | null) : null
+  if (early) process.nextTick(onBytes, early)
 }
 
 function adopt(socket: Socket, onBytes: OnBytes): boolean {

@@ -38,6 +38,8 @@ export class Http2Clients implements Http2Carrier {
   readonly #deps: Pick<DataPlaneDeps, 'decide' | 'record' | 'log'>
   readonly #server: Http2Server
   readonly #sessions = new Map<Http2Session, ClientConnection>()
+  /** Of connections that are just being taken over. */
+  readonly #clients = new Map<string, ClientConnection>()
   readonly #connections = new Connections()
   #draining = false
 
@@ -54,7 +56,14 @@ export class Http2Clients implements Http2Carrier {
     this.#server.on('checkContinue', serve)
   }
 
-  accept(socket: TLSSocket): void {
+  accept(socket: TLSSocket, client?: { readonly address: string; readonly port: number }): void {
+    const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined
+    this.#clients.set(connectionKey(socket), {
+      secure: true,
+      address: client?.address ?? (socket.remoteAddress ?? '').replace(/^::ffff:/, ''),
+      port: client?.port ?? socket.remotePort ?? 0,
+      ...(certificate ? { certificate: certificate.raw } : {}),
+    })
     // What a server emits for connections of its own; the handshake is done, so this one speaks without TLS.
     this.#server.emit('connection', socket)
   }
@@ -78,14 +87,11 @@ export class Http2Clients implements Http2Carrier {
   }
 
   #open(session: ServerHttp2Session): void {
-    const { socket } = session
-    const certificate = 'getPeerX509Certificate' in socket ? socket.getPeerX509Certificate() : undefined
-    this.#sessions.set(session, {
-      secure: true,
-      address: (socket.remoteAddress ?? '').replace(/^::ffff:/, ''),
-      port: socket.remotePort ?? 0,
-      ...(certificate ? { certificate: certificate.raw } : {}),
-    })
+    const key = connectionKey(session.socket)
+    const client = this.#clients.get(key)
+    this.#clients.delete(key)
+    if (!client) return session.destroy()
+    this.#sessions.set(session, client)
     session.once('close', () => this.#sessions.delete(session))
     session.on('error', () => session.destroy())
     session.setTimeout(LIMITS.idleMs, () => session.close())
@@ -271,5 +277,13 @@ function exchangeOf(request: Http2ServerRequest, client: ClientConnection): Exch
     performance.timeOrigin + performance.now(),
   )
 }
+
+const connectionKey = ({
+  remoteAddress = '',
+  remotePort = 0,
+}: {
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
+}): string => `${remoteAddress} ${remotePort}`
 
 const coded = (code: string, message: string): NodeJS.ErrnoException => Object.assign(new Error(message), { code })

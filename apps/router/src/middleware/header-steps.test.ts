@@ -31,7 +31,7 @@ describe('forwarded', () => {
       ['X-Forwarded-For', '1.1.1.1, 2.2.2.2, 10.0.0.9', 'x-forwarded-proto', 'https'],
     ],
   ])('%j, TLS %s', (headers, secure, expected) =>
-    expect(after(forwarded, exchangeOf('GET', headers, { secure }))).toEqual(expected),
+    expect(after(forwarded(), exchangeOf('GET', headers, { secure }))).toEqual(expected),
   )
 })
 

@@ -33,7 +33,18 @@ export interface DataPlaneDeps {
   readonly findCertificate: FindCertificate
   /** Serves connections whose client chose HTTP/2 by ALPN; absent: it is not offered. */
   readonly http2?: Http2Carrier
+  readonly listener?: ListenerOptions
   readonly log: Logger
+}
+
+/** What an operator may settle of the public listeners. */
+export interface ListenerOptions {
+  /** @default TLSv1.2 */
+  readonly minTlsVersion?: 'TLSv1.2' | 'TLSv1.3'
+  /** Whether clients are asked for a certificate, and by whom it must be issued. */
+  readonly clientCertificates?: { readonly required: boolean; readonly ca: string }
+  /** Load balancers in front tell who the client is (PROXY protocol). */
+  readonly proxyProtocol?: boolean
 }
 
 /** The certificate for a host name; undefined for a name that has none. */
@@ -41,8 +52,8 @@ export type FindCertificate = (serverName: string) => SecureContext | undefined
 
 /** Carries the connections of clients that speak HTTP/2. It runs the same steps and tells the same log. */
 export interface Http2Carrier {
-  /** Takes over a connection after its handshake; nothing has been read from it. */
-  accept(socket: TLSSocket): void
+  /** Takes over a connection after its handshake; nothing has been read from it. `client`: as a load balancer names it. */
+  accept(socket: TLSSocket, client?: { readonly address: string; readonly port: number }): void
   /** Begins to send connections away: after the streams under way they shall come anew, elsewhere. */
   announceDrain(): void
   /** Ends what is idle, lets streams under way end, and cuts those that outlast the timeout. */

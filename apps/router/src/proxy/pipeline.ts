@@ -1,4 +1,5 @@
-import { forwarded } from '../middleware/forwarded.js'
+import { clientCertificate, type ClientCertificatePolicy } from '../middleware/client-certificate.js'
+import { forwarded, type ForwardedProto } from '../middleware/forwarded.js'
 import { healthCheck } from '../middleware/health-check.js'
 import { hopByHop } from '../middleware/hop-by-hop.js'
 import { lookup } from '../middleware/lookup.js'
@@ -6,16 +7,21 @@ import { platformHosts, type PlatformHostsDeps } from '../middleware/platform-ho
 import { proxyToInstance, type ProxyToInstanceDeps } from '../middleware/proxy-to-instance.js'
 import { requestId } from '../middleware/request-id.js'
 import { requestStart } from '../middleware/request-start.js'
+import { tracing, type Tracing } from '../middleware/tracing.js'
 import { strictRequest } from '../middleware/strict-request.js'
 import type { InstanceForwardingDeps } from '../forwarding/instance-forwarding.js'
 import type { RouteTable } from '../table/route-table.js'
-import { routeServices, type RouteServicesDeps } from '../route-services/route-services.js'
+import { isReturning, routeServices, type RouteServicesDeps } from '../route-services/route-services.js'
 import { decideBy, type Disposition, type Exchange, type Step } from './exchange.js'
 import { answerWith } from '../answers.js'
 
 export interface PipelineDeps extends PlatformHostsDeps, ProxyToInstanceDeps {
   readonly table: RouteTable
   readonly isHealthy: () => boolean
+  readonly forwardedProto?: ForwardedProto
+  readonly tracing?: { readonly kind: Tracing; readonly tenant: string }
+  /** @default always_forward */
+  readonly clientCertificates?: ClientCertificatePolicy
   /** Absent: requests for routes with a route service are refused. */
   readonly routeServices?: Omit<RouteServicesDeps, keyof InstanceForwardingDeps>
 }
@@ -24,16 +30,21 @@ const refuseRouteServices: Step = (exchange) =>
   exchange.route?.routeServiceUrl === undefined ? undefined : answerWith('routeServiceUnsupported', exchange)
 
 /** The way of a request, step by step, whichever data plane carries it. */
-export const createPipeline = (deps: PipelineDeps): ((exchange: Exchange) => Disposition) =>
-  decideBy([
+export const createPipeline = (deps: PipelineDeps): ((exchange: Exchange) => Disposition) => {
+  const traced = tracing(deps.tracing?.kind ?? 'none', deps.tracing?.tenant ?? '')
+  const { routeServices: services, clientCertificates: policy = 'always_forward' } = deps
+  return decideBy([
     healthCheck(deps.isHealthy),
     strictRequest,
+    ...(traced ? [traced] : []),
     requestId,
     hopByHop,
-    forwarded,
+    forwarded(deps.forwardedProto),
     requestStart,
     platformHosts(deps),
     lookup((host, target) => deps.table.find(host, target)),
-    deps.routeServices ? routeServices({ ...deps.routeServices, ...deps }) : refuseRouteServices,
+    clientCertificate(policy, services ? isReturning({ ...services, table: deps.table }) : () => false),
+    services ? routeServices({ ...services, ...deps }) : refuseRouteServices,
     proxyToInstance(deps),
   ])
+}

@@ -30,9 +30,7 @@ export const routeServices =
   (exchange) => {
     const { route, headers } = exchange
     if (route?.routeServiceUrl === undefined) return undefined
-    const signature = headers.get(OURS[0] ?? '')
-    if (signature !== undefined)
-      return passReturning(deps, exchange, route, { signature, metadata: headers.get(OURS[1] ?? '') ?? '' })
+    if (headers.has(OURS[0] ?? '')) return passReturning(deps, exchange, route)
     if (exchange.upgrade !== undefined) return answerWith('routeServiceWebSocket', exchange)
     const url = URL.canParse(route.routeServiceUrl) ? new URL(route.routeServiceUrl) : undefined
     if (url?.protocol !== 'https:')
@@ -52,21 +50,31 @@ export const routeServices =
     return { do: 'forward', forwarding: new InstanceForwarding(deps, exchange, own) }
   }
 
+/** Whether a route service of the request's route sends it back, as this platform's signature proves. */
+export const isReturning =
+  (deps: Pick<RouteServicesDeps, 'keys' | 'now' | 'validMs'> & { readonly table: Pick<RouteTable, 'find'> }) =>
+  (exchange: Exchange): boolean => {
+    const { route } = exchange
+    if (route?.routeServiceUrl === undefined) return false
+    const verified = verifyRequest(deps.keys(), fieldsOf(exchange), deps.now(), deps.validMs)
+    return verified.kind === 'valid' && leadsTo(deps, verified.forwardedUrl, route)
+  }
+
+const fieldsOf = ({ headers }: Exchange): { signature: string; metadata: string } => ({
+  signature: headers.get(OURS[0] ?? '') ?? '',
+  metadata: headers.get(OURS[1] ?? '') ?? '',
+})
+
 /** A request that a service sends back: it must be ours, young, and for this very route. */
-function passReturning(
-  deps: RouteServicesDeps,
-  exchange: Exchange,
-  route: RouteEntry,
-  fields: { readonly signature: string; readonly metadata: string },
-): ReturnType<Step> {
-  const verified = verifyRequest(deps.keys(), fields, deps.now(), deps.validMs)
+function passReturning(deps: RouteServicesDeps, exchange: Exchange, route: RouteEntry): ReturnType<Step> {
+  const verified = verifyRequest(deps.keys(), fieldsOf(exchange), deps.now(), deps.validMs)
   if (verified.kind === 'expired') return answerWith('expiredSignature', exchange)
   if (verified.kind !== 'valid' || !leadsTo(deps, verified.forwardedUrl, route)) return answerWith('invalidSignature', exchange)
   exchange.headers.remove(...OURS)
   return undefined
 }
 
-function leadsTo({ table }: RouteServicesDeps, address: string, route: RouteEntry): boolean {
+function leadsTo({ table }: { readonly table: Pick<RouteTable, 'find'> }, address: string, route: RouteEntry): boolean {
   if (!URL.canParse(address)) return false
   const url = new URL(address)
   return table.find(url.hostname, url.pathname)?.routeGuid === route.routeGuid

@@ -11,8 +11,14 @@ export interface NamedCertificate {
 /** Certificates by the name that a client asks for: the exact name before a wildcard, which stands for one label. */
 export class CertificateStore {
   readonly #listeners: ((first: NamedCertificate) => void)[] = []
+  readonly #clientCa: string | undefined
   #byName = new Map<string, SecureContext>()
   #first: NamedCertificate | undefined
+
+  /** `clientCa`: authorities of clients' certificates, which belong to each context. */
+  constructor(clientCa?: string) {
+    this.#clientCa = clientCa
+  }
 
   /** Takes the place of all before. A pair that cannot be used is left out and reported; it must not cost the others. */
   replace(certificates: readonly NamedCertificate[], onUnusable: (names: readonly string[], error: unknown) => void): void {
@@ -24,6 +30,7 @@ export class CertificateStore {
           cert: certificate.certificatePem,
           key: certificate.privateKeyPem,
           minVersion: 'TLSv1.2',
+          ...(this.#clientCa === undefined ? {} : { ca: this.#clientCa }),
         })
         for (const name of certificate.names) byName.set(name.toLowerCase(), context)
         first ??= certificate

@@ -74,7 +74,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const services = new ServiceCalls(config.routeServices.addresses)
   let routeServiceKeys: RouteServiceKeys = []
   const followingKeys = await followRouteServiceKeys(config, identity, log, (keys) => (routeServiceKeys = keys))
-  const certificates = new CertificateStore()
+  const certificates = new CertificateStore(config.listener.clientCertificates?.ca)
   const following = await followCertificates(config, certificates, identity, log)
   const http2Endpoints = new Http2Endpoints()
   table.onWithdrawn((endpoint) => http2Endpoints.forget(poolKeyOf(endpoint)))
@@ -85,6 +85,9 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     localCells: new Set(config.localCells),
     balancing: config.balancing,
     http2Endpoints,
+    forwardedProto: config.forwardedProto,
+    tracing: config.tracing,
+    clientCertificates: config.clientCertificates,
     routeServices: {
       keys: () => routeServiceKeys,
       toService: (url, how) => services.to(url, how),
@@ -104,6 +107,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     record,
     decide,
     http2,
+    listener: config.listener,
   })
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
   const deadline = Date.now() + FEED_PATIENCE_MS
