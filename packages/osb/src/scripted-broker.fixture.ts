@@ -53,7 +53,7 @@ export const SCRIPTED_CATALOG = {
       instances_retrievable: true,
       bindings_retrievable: true,
       tags: ['sql'],
-      metadata: { shareable: true, documentationUrl: 'https://docs.example.com' },
+      metadata: { shareable: true },
       plans: [
         { ...PLAN, maintenance_info: { version: '1.0.0' } },
         {

@@ -10,7 +10,7 @@ import { openBrokerConnections } from './transport.js'
 const PLAN = { serviceId: 'service-db', planId: 'plan-small' }
 const IDS = { service_id: PLAN.serviceId, plan_id: PLAN.planId }
 const PROVISION = { ...IDS, organization_guid: 'o', space_guid: 's', context: { platform: 'cloudfoundry' } }
-const TIMEOUT_MS = 300
+const TIMEOUT_MS = 600
 
 type Changing = 'provision' | 'update' | 'deprovision' | 'bind' | 'unbind'
 const CHANGING: readonly Changing[] = ['provision', 'update', 'deprovision', 'bind', 'unbind']
@@ -194,7 +194,7 @@ describe('the platform as a client of brokers', () => {
     ],
     [
       'an answer byte by byte',
-      { trickleMs: 20, body: { pad: 'x'.repeat(200) } },
+      { trickleMs: 20, body: { pad: 'x'.repeat(400) } },
       { provision: 'timeout*', update: 'timeout', deprovision: 'timeout', bind: 'timeout*', unbind: 'timeout' },
     ],
     [
@@ -404,8 +404,9 @@ describe('the platform as a client of brokers', () => {
 
   it('holds no more of endless answers than it may', async () => {
     broker.script('fetch-instance', { padBytes: 64 * 1024 * 1024 })
+    const patient = new BrokerClient(broker, { connections, timeoutMs: 20_000 })
     const before = process.memoryUsage().rss
-    const answers = await Promise.all(Array.from({ length: 8 }, () => client.fetchInstance('i', PLAN)))
+    const answers = await Promise.all(Array.from({ length: 8 }, () => patient.fetchInstance('i', PLAN)))
     expect(answers.every((answer) => answer.kind === 'failed' && answer.reason === 'too-large')).toBe(true)
     expect(process.memoryUsage().rss - before).toBeLessThan(96 * 1024 * 1024)
   })

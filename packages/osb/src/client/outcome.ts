@@ -216,7 +216,10 @@ function readFailure(operation: BrokerOperation, response: BrokerResponse): Fail
   // The broker promises that nothing has changed.
   if (status === 410) return failed('gone', said ?? invalidResponse(response), isCreating(operation))
   if (status >= 400 && status < 500)
-    return failed('rejected', said ?? `The service broker rejected the request. Status Code: ${statusText(status)}, Body: ${response.body}`)
+    return failed(
+      'rejected',
+      said ?? `The service broker rejected the request. Status Code: ${statusText(status)}, Body: ${response.body}`,
+    )
   if (status >= 300 && status < 400) return failed('redirect', invalidResponse(response))
   return failed('bad-response', said ?? invalidResponse(response), isCreating(operation))
 }

@@ -2,7 +2,7 @@ import type { ServiceOffering } from '@bloomery/database'
 import { z } from 'zod'
 import { presentMetadata } from '../../http/metadata.js'
 
-const CatalogMetadata = z.looseObject({ shareable: z.unknown(), documentationUrl: z.unknown() })
+const CatalogMetadata = z.looseObject({ shareable: z.unknown().optional(), documentationUrl: z.unknown().optional() })
 
 /** Whether instances may be used from other spaces too. */
 export const isShareable = (offering: Pick<ServiceOffering, 'catalogMetadata'>): boolean =>

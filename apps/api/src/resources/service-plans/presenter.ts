@@ -6,11 +6,11 @@ const Costs = z.array(z.object({ amount: z.record(z.string().min(1), z.number())
 const Schemas = z.object({
   service_instance: z
     .object({
-      create: z.object({ parameters: z.unknown() }).optional(),
-      update: z.object({ parameters: z.unknown() }).optional(),
+      create: z.object({ parameters: z.unknown().optional() }).optional(),
+      update: z.object({ parameters: z.unknown().optional() }).optional(),
     })
     .optional(),
-  service_binding: z.object({ create: z.object({ parameters: z.unknown() }).optional() }).optional(),
+  service_binding: z.object({ create: z.object({ parameters: z.unknown().optional() }).optional() }).optional(),
 })
 
 /** A plan; what it inherits from its offering is told as its own. */
