@@ -1,4 +1,5 @@
 import type { Flags } from './command-line.js'
+import { SERVICE_VERBS } from './service-verbs.js'
 import { STAGING_VERBS } from './staging-verbs.js'
 import { verb, type Verb } from './verb.js'
 
@@ -289,6 +290,7 @@ export const VERBS: readonly Verb[] = [
     run: async (context, [name, domain], flags) =>
       (await import('./commands/routes.js')).unmapRoute(context, name, domain, flags),
   }),
+  ...SERVICE_VERBS,
   ...STAGING_VERBS,
   verb({
     name: 'curl',

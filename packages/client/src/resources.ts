@@ -111,3 +111,51 @@ export interface AppEnvironment {
   readonly running_env_json: Readonly<Record<string, unknown>> | null
   readonly staging_env_json: Readonly<Record<string, unknown>> | null
 }
+export interface LastOperation {
+  readonly type: string
+  readonly state: 'initial' | 'in progress' | 'succeeded' | 'failed'
+  readonly description?: string | null
+  readonly updated_at?: string | null
+}
+export interface ServiceInstance {
+  readonly guid: string
+  readonly name: string
+  readonly type: 'managed' | 'user-provided'
+  readonly tags?: readonly string[] | null
+  readonly dashboard_url?: string | null
+  readonly syslog_drain_url?: string | null
+  readonly route_service_url?: string | null
+  readonly upgrade_available?: boolean | null
+  readonly last_operation?: LastOperation | null
+  readonly relationships: { readonly space: Relationship; readonly service_plan?: Relationship }
+}
+export interface ServicePlan {
+  readonly guid: string
+  readonly name: string
+  readonly description: string
+  readonly free: boolean
+  readonly available: boolean
+  readonly visibility_type: 'public' | 'admin' | 'organization' | 'space'
+  readonly maintenance_info?: { readonly version?: string } | null
+  readonly relationships: { readonly service_offering: Relationship }
+}
+export interface ServiceOffering {
+  readonly guid: string
+  readonly name: string
+  readonly description: string
+  readonly relationships: { readonly service_broker: Relationship }
+}
+export interface ServiceBroker {
+  readonly guid: string
+  readonly name: string
+  readonly url: string
+  readonly relationships?: { readonly space?: Relationship }
+}
+export interface CredentialBinding {
+  readonly guid: string
+  readonly name: string | null
+  readonly type: 'app' | 'key'
+  readonly created_at: string
+  readonly last_operation?: LastOperation | null
+  readonly relationships: { readonly app?: Relationship; readonly service_instance: Relationship }
+}
