@@ -11,7 +11,7 @@ export class ServerSoftwareError extends Error {
 
 const PROGRAMS = ['java', 'javac', 'mvn'] as const
 /** How an operator gets them. */
-export const SERVER_SOFTWARE_REMEDY = 'apt-get install -y --no-install-recommends openjdk-17-jdk-headless maven'
+export const SERVER_SOFTWARE_REMEDY = 'apt-get install -y --no-install-recommends default-jdk-headless maven'
 const OLDEST_JAVA = 17
 const FETCH_TIMEOUT_MS = 300_000
 

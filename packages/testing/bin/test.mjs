@@ -158,6 +158,9 @@ async function installMissing() {
     debootstrap: ['debootstrap'],
     ip: ['iproute2'],
     ps: ['procps'],
+    // MongoDB's development server is built by these.
+    javac: ['default-jdk-headless'],
+    mvn: ['maven'],
   })
     .filter(([program]) => !has(program) && !(program === 'dockerd' && engine))
     .flatMap(([, packages]) => packages)
