@@ -141,6 +141,26 @@ describe('pushing real source', () => {
     })
   })
 
+  describe('each language, by its example', () => {
+    let driver: Driver
+    beforeAll(async () => {
+      driver = await openDriver(availableDrivers()[0] ?? 'bloom', platform)
+    })
+    afterAll(() => driver?.close())
+
+    it.each([
+      ['go-app', /^Hello from go-app, instance 0, go1\./],
+      ['java-app', /^Hello from java-app, instance 0, Java 17/],
+      ['ruby-app', /^Hello from ruby-app, instance 0, Ruby 3/],
+      ['php-app', /^Hello from php-app, instance 0, PHP 8/],
+      ['nginx-app', /Served by the app's own nginx\.conf/],
+    ] as const)('%s', async (name, expected) => {
+      await driver.ok(['push', name, '-p', example(name), '-f', join(example(name), 'manifest.yml')])
+      expect((await answers(name)).body).toMatch(expected)
+      await driver.ok(['delete', name, '-f', '-r'])
+    })
+  })
+
   it('pushes a manifest of two apps with variables, an environment and a random route', async () => {
     const driver = await openDriver('bloom', platform)
     const path = example('two-apps')

@@ -93,7 +93,7 @@ def roll_forward(version, policy):
 
 def read_json(path):
     """Comments and commas too many are allowed in these files."""
-    text = re.sub(r"^\s*//.*$", "", path.read_text("utf-8-sig", "replace"), flags=re.MULTILINE)
+    text = re.sub(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*[\s\S]*?\*/', lambda match: match.group(1) or "", path.read_text("utf-8-sig", "replace"))
     try:
         found = json.loads(re.sub(r",(\s*[}\]])", r"\1", text))
     except ValueError as error:

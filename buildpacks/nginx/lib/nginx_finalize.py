@@ -12,7 +12,7 @@ from nginx_supply import options_of
 START = """#!/bin/sh
 # Fills in what is known only now and becomes nginx.
 set -e
-cd "$HOME"
+{output}cd "$HOME"
 mkdir -p logs
 python3 -B "$DEPS_DIR/{index}/nginx/nginx_template.py" "$HOME/nginx.conf" "$HOME/.nginx.conf" "$PORT"
 PATH="$PATH:/usr/local/sbin:/usr/sbin" exec nginx -e stderr -p "$HOME" -c "$HOME/.nginx.conf"
@@ -37,7 +37,7 @@ def finalize(staging):
     (folder / "nginx.json").write_text(json.dumps(known))
     script = staging.own / "bin" / "start-nginx"
     script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(START.format(index=staging.index))
+    script.write_text(START.format(index=staging.index, output=commands.OPENABLE_OUTPUT))
     script.chmod(0o755)
     staging.write_launch({"web": f"$DEPS_DIR/{staging.index}/bin/start-nginx"})
     staging.write_launch_profile()

@@ -9,7 +9,7 @@ from php_options import Options
 STAYS = ("Procfile", "manifest.yml", "manifest.yaml", "composer.json", "composer.lock")
 START = """#!/bin/bash
 # Starts php-fpm and the web server; when either ends, so does the instance.
-conf="$TMPDIR/php"
+#{OUTPUT}conf="$TMPDIR/php"
 mkdir -p "$conf"
 cp -R "$DEPS_DIR/#{INDEX}/php/." "$conf/"
 find "$conf" -type f -exec sed -i -e "s|@{HOME}|$HOME|g" -e "s|@{TMPDIR}|$TMPDIR|g" -e "s|@{PORT}|$PORT|g" -e "s|@{DEPS_DIR}|$DEPS_DIR|g" {} +
@@ -44,7 +44,7 @@ def finalize(staging):
     before = "".join(f"{each} || exit $?\n" for each in options.list("ADDITIONAL_PREPROCESS_CMDS"))
     script = staging.own / "bin" / "start-php"
     script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(fill(START, {"INDEX": staging.index, "PREPROCESS": before, "START": command}))
+    script.write_text(fill(START, {"INDEX": staging.index, "OUTPUT": commands.OPENABLE_OUTPUT, "PREPROCESS": before, "START": command}))
     script.chmod(0o755)
     staging.write_launch({"web": f"$DEPS_DIR/{staging.index}/bin/start-php"})
     staging.write_launch_profile()

@@ -1,9 +1,8 @@
 """Moves the site to public/ and writes nginx's configuration."""
 import os
 import shutil
-import subprocess
 
-from bloomery import log
+from bloomery import commands, log
 from nginx_config import render
 from staticfile import Staticfile
 
@@ -11,7 +10,7 @@ NOT_SERVED = ("Staticfile", "Staticfile.auth", "manifest.yml", "manifest.yaml", 
 BOOT = """#!/bin/sh
 # Fills in what is known only now and becomes nginx.
 set -e
-mkdir -p "$HOME/nginx/run"
+{output}mkdir -p "$HOME/nginx/run"
 sed -e "s|@PORT@|$PORT|g" -e "s|@HOME@|$HOME|g" -e "s|{{port}}|$PORT|g" "$HOME/nginx/conf/nginx.conf" > "$HOME/nginx/run/nginx.conf"
 ln -sf "$HOME/nginx/conf/mime.types" "$HOME/nginx/run/mime.types"
 PATH="$PATH:/usr/local/sbin:/usr/sbin" exec nginx -e stderr -p "$HOME/nginx" -c "$HOME/nginx/run/nginx.conf"
@@ -22,10 +21,8 @@ def finalize(staging):
     staging.banner("Staticfile Buildpack")
     staging.write_config("staticfile")
     options = Staticfile(staging.build / "Staticfile", os.environ)
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if not program:
-        log.fail("nginx is not installed on this machine; install it (nginx-light), or use the docker engine")
-    version = subprocess.run([program, "-v"], stderr=subprocess.PIPE, check=False).stderr.decode().strip().rpartition("/")[2]
+    program = commands.need("nginx", "nginx-light")
+    version = (commands.output([program, "-v"]) or "").rpartition("/")[2]
     log.step(f"Installing nginx {version}")
     move_site(staging, options)
     write_nginx(staging, options, program)
@@ -77,7 +74,7 @@ def write_nginx(staging, options, program):
     (staging.build / "nginx" / "logs").mkdir(exist_ok=True)
     check_syntax(staging, program)
     boot = staging.build / "boot.sh"
-    boot.write_text(BOOT)
+    boot.write_text(BOOT.replace("{output}", commands.OPENABLE_OUTPUT))
     boot.chmod(0o755)
 
 
@@ -90,9 +87,8 @@ def check_syntax(staging, program):
         text = text.replace(name, value)
     (run / "nginx.conf").write_text(text)
     (run / "mime.types").symlink_to("../conf/mime.types")
-    checked = subprocess.run(
-        [program, "-e", "stderr", "-t", "-q", "-p", f"{home}/nginx", "-c", str(run / "nginx.conf")], stderr=subprocess.PIPE, check=False
-    )
+    line = [program, "-e", "stderr", "-t", "-q", "-p", f"{home}/nginx", "-c", run / "nginx.conf"]
+    status, text = commands.run(line, staging.build, quiet=True)
     shutil.rmtree(run)
-    if checked.returncode != 0:
-        log.fail(f"nginx does not accept the configuration:\n{checked.stderr.decode('utf-8', 'replace').strip()}")
+    if status != 0:
+        log.fail(f"nginx does not accept the configuration:\n{text.strip()}")

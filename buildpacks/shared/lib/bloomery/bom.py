@@ -6,7 +6,8 @@ import base64
 import json
 from urllib.parse import quote
 
-ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
+# By the name in lock files: the name in CycloneDX, and the digest's length in hexadecimal digits.
+ALGORITHMS = {"md5": ("MD5", 32), "sha1": ("SHA-1", 40), "sha256": ("SHA-256", 64), "sha384": ("SHA-384", 96), "sha512": ("SHA-512", 128)}
 
 
 def purl(kind, name, version, namespace=None):
@@ -40,14 +41,14 @@ def runtime(dependency, found):
 def parse_hash(text):
     for separator in ("-", ":", "="):
         algorithm, found, value = str(text).partition(separator)
-        name = ALGORITHMS.get(algorithm.lower())
+        name, length = ALGORITHMS.get(algorithm.lower(), (None, 0))
         if not found or not name:
             continue
         try:
-            content = value.lower() if all(each in "0123456789abcdefABCDEF" for each in value) else base64.b64decode(value).hex()
+            content = value.lower() if len(value) == length else base64.b64decode(value).hex()
         except ValueError:
             return None
-        return {"alg": name, "content": content}
+        return {"alg": name, "content": content} if len(content) == length else None
     return None
 
 

@@ -6,6 +6,14 @@ import subprocess
 
 from . import log
 
+# For start scripts of servers that open /dev/stdout and /dev/stderr: a socket cannot be opened anew, as files and pipes can.
+OPENABLE_OUTPUT = """if [ -S /proc/self/fd/1 ]; then
+  mkfifo "$TMPDIR/.output"; cat "$TMPDIR/.output" & exec > "$TMPDIR/.output"
+fi
+if [ -S /proc/self/fd/2 ]; then
+  mkfifo "$TMPDIR/.errors"; cat "$TMPDIR/.errors" >&2 & exec 2> "$TMPDIR/.errors"
+fi
+"""
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 

@@ -8,13 +8,16 @@ export const VCAP = 2000
 /** Of the machine's settings only what programs need; the rest of /etc is nobody's business. */
 const ETC = [
   'alternatives',
+  'apache2',
   'ca-certificates',
+  'java-17-openjdk',
   'ld.so.cache',
   'ld.so.conf',
   'ld.so.conf.d',
   'localtime',
   'locale.alias',
   'magic',
+  'maven',
   'mime.types',
   'nginx',
   'nsswitch.conf',
