@@ -17,6 +17,10 @@ const force = { force: { kind: 'switch', short: 'f', long: 'force', summary: 'wi
 const broker = {
   broker: { kind: 'text', short: 'b', long: 'broker', value: 'BROKER', summary: 'the broker, where several offer the same' },
 } as const satisfies Flags
+/** bloom waits in any case; scripts written for cf say so. */
+const wait = {
+  wait: { kind: 'switch', short: 'w', long: 'wait', summary: 'as it always does: accepted for scripts made for cf' },
+} as const satisfies Flags
 const offering = {
   offering: { kind: 'text', short: 'e', long: 'offering', value: 'OFFERING', summary: 'only this offering' },
 } as const satisfies Flags
@@ -98,7 +102,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: 'Make a service instance',
     operands: ['OFFERING', 'PLAN', 'SERVICE'],
-    flags: { ...broker, ...config, ...tags },
+    flags: { ...broker, ...config, ...tags, ...wait },
     examples: ['bloom create-service mysql shared db', `bloom create-service mysql dedicated db -c '{"version":"8"}'`],
     run: async (context, [what, planName, name], flags) =>
       (await import('./commands/services/instances.js')).createService(context, what, planName, name, flags),
@@ -108,7 +112,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: "Change an instance's plan, parameters or tags",
     operands: ['SERVICE'],
-    flags: { ...plan, ...config, ...tags },
+    flags: { ...plan, ...config, ...tags, ...wait },
     run: async (context, [name], flags) => (await import('./commands/services/instances.js')).updateService(context, name, flags),
   }),
   verb({
@@ -116,7 +120,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: "Bring an instance to its plan's newest version",
     operands: ['SERVICE'],
-    flags: force,
+    flags: { ...force, ...wait },
     run: async (context, [name], flags) =>
       (await import('./commands/services/instances.js')).upgradeService(context, name, flags),
   }),
@@ -126,7 +130,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: 'Delete a service instance',
     operands: ['SERVICE'],
-    flags: force,
+    flags: { ...force, ...wait },
     run: async (context, [name], flags) => (await import('./commands/services/instances.js')).deleteService(context, name, flags),
   }),
   verb({
@@ -163,6 +167,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     operands: ['APP_NAME', 'SERVICE'],
     flags: {
       ...config,
+      ...wait,
       bindingName: { kind: 'text', long: 'binding-name', value: 'NAME', summary: 'name under which the app finds it' },
       strategy: {
         kind: 'text',
@@ -181,7 +186,9 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: 'Take the credentials back from an app',
     operands: ['APP_NAME', 'SERVICE'],
-    run: async (context, [app, name]) => (await import('./commands/services/bindings.js')).unbindService(context, app, name),
+    flags: { guid: { kind: 'text', long: 'guid', value: 'GUID', summary: 'only the binding of this guid' }, ...wait },
+    run: async (context, [app, name], flags) =>
+      (await import('./commands/services/bindings.js')).unbindService(context, app, name, flags),
   }),
   verb({
     name: 'cleanup-outdated-service-bindings',
@@ -192,6 +199,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
       keepLast: { kind: 'count', long: 'keep-last', value: 'N', summary: 'how many to keep for each instance; default 1' },
       service: { kind: 'text', long: 'service-instance', value: 'SERVICE', summary: 'only of this instance' },
       ...force,
+      ...wait,
     },
     run: async (context, [app], flags) => (await import('./commands/services/bindings.js')).cleanUpBindings(context, app, flags),
   }),
@@ -201,7 +209,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: 'Make credentials without an app',
     operands: ['SERVICE', 'KEY'],
-    flags: config,
+    flags: { ...config, ...wait },
     run: async (context, [name, key], flags) =>
       (await import('./commands/services/bindings.js')).createKey(context, name, key, flags),
   }),
@@ -228,7 +236,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: 'Delete a key',
     operands: ['SERVICE', 'KEY'],
-    flags: force,
+    flags: { ...force, ...wait },
     run: async (context, [name, key], flags) =>
       (await import('./commands/services/bindings.js')).deleteKey(context, name, key, flags),
   }),
@@ -262,7 +270,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: 'Let requests of a route pass through a service',
     operands: ['DOMAIN', 'SERVICE'],
-    flags: { ...routeParts, ...config },
+    flags: { ...routeParts, ...config, ...wait },
     run: async (context, [domain, name], flags) =>
       (await import('./commands/services/bindings.js')).bindRouteService(context, domain, name, flags),
   }),
@@ -272,7 +280,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: 'Let requests of a route pass through a service no more',
     operands: ['DOMAIN', 'SERVICE'],
-    flags: { ...routeParts, ...force },
+    flags: { ...routeParts, ...force, ...wait },
     run: async (context, [domain, name], flags) =>
       (await import('./commands/services/bindings.js')).unbindRouteService(context, domain, name, flags),
   }),

@@ -38,15 +38,21 @@ export async function bindService(
   terminal.line(`\nTIP: Use 'bloom restage ${appName}' or 'bloom restart ${appName}' to give it the credentials.`)
 }
 
-export async function unbindService(context: Context, appName: string, name: string): Promise<void> {
+export async function unbindService(
+  context: Context,
+  appName: string,
+  name: string,
+  flags: { readonly guid?: string } = {},
+): Promise<void> {
   const { client, terminal } = context
   const [app, instance] = [await context.app(appName), await getInstance(context, name)]
   context.announce(`Unbinding app ${terminal.name(appName)} from service ${terminal.name(name)}`)
-  const found = await client.list<CredentialBinding>(BINDINGS, {
+  const all = await client.list<CredentialBinding>(BINDINGS, {
     type: 'app',
     app_guids: app.guid,
     service_instance_guids: instance.guid,
   })
+  const found = flags.guid === undefined ? all : all.filter(({ guid }) => guid === flags.guid)
   if (found.length === 0) terminal.line(`Binding between ${name} and ${appName} did not exist`)
   for (const { guid } of found) await client.complete('DELETE', `${BINDINGS}/${guid}`)
   terminal.ok()
