@@ -4,7 +4,7 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Blobstore, openBlobstore } from '@bloomery/blobstore'
-import { type ContainerEngine, DockerEngine, ProcessEngine } from '@bloomery/containers'
+import { type ContainerEngine, DockerEngine, type DockerEngineOptions, ProcessEngine } from '@bloomery/containers'
 import type { Envelope, Nudge } from '@bloomery/contracts'
 import { execute, type Pool, rows, sql } from '@bloomery/database/sql'
 import type { LogSender } from '@bloomery/feeds'
@@ -135,7 +135,11 @@ export interface DropletRow {
 /** A stager's surroundings on real parts: a database, an engine, a blob store on disk. `systemBuildpacks`: rows as the api seeds them. */
 export async function makeBench(
   pool: Pool,
-  options: { systemBuildpacks?: readonly string[]; engine?: ContainerEngine['kind'] } = {},
+  options: {
+    systemBuildpacks?: readonly string[]
+    engine?: ContainerEngine['kind']
+    platform?: DockerEngineOptions['platform']
+  } = {},
 ): Promise<Bench> {
   const home = await mkdtemp(join(tmpdir(), 'bloomery-stager-'))
   const key = randomBytes(32)
@@ -143,7 +147,7 @@ export async function makeBench(
   const blobstore = await openBlobstore(`file:${home}/blobs`, { blobsUrl: 'https://127.0.0.1:1', signingKey: () => key })
   // Its processes run as another user, who must find the way to what is mounted.
   await chmod(home, 0o755)
-  const engine = await makeEngine(options.engine ?? 'docker', home)
+  const engine = await makeEngine(options.engine ?? 'docker', home, options.platform)
   await engine.prepare()
   const logs = new KeptLogs()
   const nudges: Nudge[] = []
@@ -307,12 +311,17 @@ export async function workingEngines(): Promise<readonly (readonly ['docker' | '
   ]
 }
 
-async function makeEngine(kind: ContainerEngine['kind'], home: string): Promise<ContainerEngine> {
+async function makeEngine(
+  kind: ContainerEngine['kind'],
+  home: string,
+  platform: DockerEngineOptions['platform'],
+): Promise<ContainerEngine> {
   const common = {
     installationId: `test-${randomUUID()}`,
     folder: join(home, 'containers'),
     disk: 'measured',
     logger: silentLogger,
+    ...(platform && { platform }),
   } as const
   if (kind === 'docker') return new DockerEngine({ ...common, image: IMAGE })
   const supervisorEntry = join(home, 'supervisor.mjs')

@@ -1,11 +1,16 @@
 import { createHash } from 'node:crypto'
+import { execFile } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { promisify } from 'node:util'
 import { extractZip } from '@bloomery/archives'
 import type { Blobstore } from '@bloomery/blobstore'
 import type { BuildpackRecord } from '../builds/build-record.js'
+import { VCAP } from '../staging/owned-files.js'
+
+const run = promisify(execFile)
 
 /** A buildpack is made by people whom the operator trusts; bounds against a broken archive. Cached ones carry their runtimes. */
 const LIMITS = { maxEntries: 200_000, maxBytes: 8 * 1024 ** 3, maxRatio: 500 }
@@ -35,6 +40,8 @@ export class BuildpackStore {
       try {
         await pipeline((await this.blobstore.get(blobKey)).body, createWriteStream(archive))
         await extractZip(archive, target, LIMITS)
+        // In a layer over it vcap may write; here nobody does.
+        if (process.getuid?.() === 0) await run('chown', ['-R', `${VCAP}:${VCAP}`, target])
       } finally {
         await rm(archive, { force: true })
       }

@@ -13,12 +13,15 @@ export interface PlannedBuildpack {
   readonly url?: string
 }
 
-/** A buildpack ready to be mounted from `source` at `entry.path`, below /tmp at `point`; one named by address is brought in by the builder. */
+/**
+ * A buildpack ready to be mounted from `source` at `entry.path`, below /tmp at `point`; one named by address is brought in by the builder. `writable`:
+ * people's own buildpacks may write beside their scripts, as Heroku's do with a file called export; what they write is gone with the staging.
+ */
 export async function prepareBuildpack(
   store: BuildpackStore,
   chosen: ChosenBuildpack,
   log: StagingLog,
-): Promise<{ readonly entry: PlannedBuildpack; readonly point: string; readonly source?: string }> {
+): Promise<{ readonly entry: PlannedBuildpack; readonly point: string; readonly source?: string; readonly writable?: boolean }> {
   const point = `buildpacks/${createHash('md5').update(chosen.key).digest('hex')}`
   const path = `/tmp/${point}`
   if (chosen.kind === 'address') return { entry: { key: chosen.key, name: chosen.key, path, url: chosen.url }, point }
@@ -26,5 +29,5 @@ export async function prepareBuildpack(
   log.say(`Downloading ${record.name}...`)
   const source = await store.prepare(record)
   log.say(`Downloaded ${record.name}`)
-  return { entry: { key: chosen.key, name: record.name, path }, point, source }
+  return { entry: { key: chosen.key, name: record.name, path }, point, source, writable: !record.system }
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { type Blobstore, BlobError } from '@bloomery/blobstore'
 import { contentDigest, PACKAGE_LIMITS } from '@bloomery/archives'
-import { type ContainerEngine, type ContainerSpec, EngineError, type Mount } from '@bloomery/containers'
+import { type ContainerEngine, type ContainerSpec, EngineError, type LayerMount, type Mount } from '@bloomery/containers'
 import { BINDING_FILES_FOLDER, explainFailure } from '@bloomery/domain'
 import type { Keyring } from '@bloomery/secrets'
 import type { Logger } from '@bloomery/telemetry'
@@ -120,10 +120,18 @@ type Prepared = Awaited<ReturnType<typeof prepareBuildpack>>
 
 /** One for each folder: the same buildpack may be named twice. */
 function mountsOf(prepared: readonly Prepared[]): readonly Mount[] {
-  const mounts = prepared.flatMap(({ source, entry }) =>
-    source === undefined ? [] : [[entry.path, { source, target: entry.path, readOnly: true }] as const],
+  const mounts = prepared.flatMap(({ source, entry, writable }) =>
+    source === undefined || writable ? [] : [[entry.path, { source, target: entry.path, readOnly: true }] as const],
   )
   return [...new Map(mounts).values()]
+}
+
+/** Those that may write get a thin layer of their own over the files that all stagings share. */
+function layersOf(prepared: readonly Prepared[]): readonly LayerMount[] {
+  const layers = prepared.flatMap(({ source, entry, writable }) =>
+    source === undefined || !writable ? [] : [[entry.path, { lower: [source], target: entry.path }] as const],
+  )
+  return [...new Map(layers).values()]
 }
 
 const Texts = z.record(z.string(), z.string())
@@ -255,7 +263,7 @@ class Staging {
         ...settings.mounts,
       ],
       ...(given.bindings === undefined ? {} : { secretFiles: { target: BINDING_FILES_FOLDER, files: given.bindings } }),
-      layers: [],
+      layers: layersOf(prepared),
       cpuWeight: CPU_WEIGHT,
       fileDescriptors: FILE_DESCRIPTORS,
       memoryMb: this.limits.memoryMb,
