@@ -36,6 +36,11 @@ export const CF_ERRORS = {
     title: 'CF-ServiceInstanceWithInaccessiblePlanNotUpdateable',
     status: 422,
   },
+  AsyncServiceBindingOperationInProgress: {
+    code: 90008,
+    title: 'CF-AsyncServiceBindingOperationInProgress',
+    status: 409,
+  },
   ServicePlanInvalid: { code: 110001, title: 'CF-ServicePlanInvalid', status: 422 },
   ServicePlanNotUpdateable: { code: 110004, title: 'CF-ServicePlanNotUpdateable', status: 422 },
   ServiceFetchInstanceParametersNotSupported: {

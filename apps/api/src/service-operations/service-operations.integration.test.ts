@@ -108,9 +108,11 @@ describe('service operations under deaths and bad company', () => {
     await killHolders()
     anotherWorker().start(50)
     expect((await place.developer.job(accepted)).state).toBe('FAILED')
-    await api.orphans.look()
     await until(
-      () => orphans(guid),
+      async () => {
+        await api.orphans.look()
+        return orphans(guid)
+      },
       (count) => count === 0,
     )
     expect(broker.instances.has(guid)).toBe(false)

@@ -253,6 +253,7 @@ export class ServiceOperations {
     const step = await work.handler.plan(work.operation)
     switch (step.kind) {
       case 'wait':
+        await this.#tellWaiting(work)
         return this.#again(work.claim, step.afterMs)
       case 'done':
         return this.#complete(work, {})
@@ -261,6 +262,17 @@ export class ServiceOperations {
       case 'ask':
         return work.row.phase === 'polling' ? this.#poll(work, step) : this.#request(work, step)
     }
+  }
+
+  /** What others must finish first may take as long as they like: whoever does not want to wait need not. */
+  async #tellWaiting(work: Work): Promise<void> {
+    const { jobGuid } = work.row
+    if (jobGuid === null) return
+    const told = await execute(
+      this.parts.pool,
+      sql`UPDATE jobs SET state = 'POLLING', updated_at = now() WHERE guid = ${jobGuid} AND state = 'PROCESSING'`,
+    )
+    if (told > 0) this.#announce(work)
   }
 
   async #request(work: Work, step: Asking): Promise<void> {

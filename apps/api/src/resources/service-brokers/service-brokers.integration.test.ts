@@ -1,5 +1,6 @@
+import { parseIpNetwork } from '@bloomery/domain'
 import { createInstance, openPlans, registerBroker, ScriptedBroker } from '../../service-operations/registered-broker.fixture.js'
-import { anOrganization, startTestApi, type TestApi } from '../../testing.fixture.js'
+import { anOrganization, startTestApi, type Caller, type TestApi } from '../../testing.fixture.js'
 
 describe('service brokers and the marketplace', () => {
   let api: TestApi
@@ -284,6 +285,49 @@ describe('service brokers and the marketplace', () => {
     await admin.patch('/v3/feature_flags/space_scoped_private_broker_creation', { enabled: true })
     await developer.job(await developer.delete(`/v3/service_brokers/${refused.guid}`))
   })
+
+  it('serves a space where the operator allows its address, and nobody else', async () => {
+    const open = await startTestApi({
+      services: {
+        ...api.context.settings.services,
+        tenantAddresses: {
+          allowed: [{ network: parseIpNetwork('127.0.0.0/8') ?? raise() }],
+          own: [],
+        },
+      },
+    })
+    const home = await anOrganization(open)
+    const elsewhere = await anOrganization(open)
+    const { guid, name, job } = await registerBroker(home.developer, broker, { spaceGuid: home.space.guid })
+    expect(job.state).toBe('COMPLETE')
+    const plansOf = async (caller: Caller, more = '') =>
+      (await caller.get(`/v3/service_plans?service_broker_names=${name}&names=small${more}`)).body.resources
+    const [plan] = await plansOf(home.developer, `&space_guids=${home.space.guid}`)
+    expect(plan).toMatchObject({ visibility_type: 'space', relationships: { space: { data: { guid: home.space.guid } } } })
+    expect(await plansOf(elsewhere.developer)).toEqual([])
+    expect(await plansOf(home.admin, `&space_guids=${elsewhere.space.guid}`)).toEqual([])
+    expect((await home.developer.get(`/v3/service_plans/${plan.guid}/visibility`)).body).toEqual({
+      type: 'space',
+      space: { guid: home.space.guid, name: home.space.name },
+    })
+    const refused = await home.developer.post(`/v3/service_plans/${plan.guid}/visibility`, { type: 'public' })
+    expect(refused.body.errors[0].detail).toBe("cannot update plans with visibility type 'space'")
+    expect((await home.developer.job(await createInstance(home.developer, home.space.guid, plan.guid))).state).toBe('COMPLETE')
+    expect((await createInstance(home.admin, elsewhere.space.guid, plan.guid)).body.errors[0].detail).toContain(
+      'space-scoped broker',
+    )
+    const access = await home.admin.get(`/v3/service_plans?include=space.organization&service_broker_names=${name}`)
+    expect(access.body.included).toMatchObject({
+      spaces: [{ guid: home.space.guid }],
+      organizations: [{ guid: home.organization.guid }],
+    })
+    expect((await home.admin.job(await home.admin.delete(`/v3/spaces/${home.space.guid}`))).state).toBe('COMPLETE')
+    expect(await open.context.db.serviceBroker.findUnique({ where: { guid } })).toBeNull()
+    await open.close()
+  })
+  const raise = (): never => {
+    throw new Error('no network')
+  }
 
   it('makes the client of a dashboard, and refuses one that is another’s', async () => {
     const { admin } = place

@@ -35,6 +35,7 @@ export async function updateManaged(
     const isMetadataAlone = Object.entries(input).every(([key, value]) => key === 'metadata' || value == null)
     if (isMetadataAlone) return updateHere(tx, context, request, present, input, false)
     await requireIdle(tx, present)
+    await requireIdleBindings(tx, present)
     const decided = await decide(tx, present, input, plan)
     if (decided.kind === 'refused') throw refusalOf(decided.why, present.name)
     if (input.name != null) await requireFreeName(tx, present.space, input.name, present.guid)
@@ -50,6 +51,21 @@ export async function updateManaged(
       .send({})
   }
   return presentServiceInstance(outcome, request.baseUrl)
+}
+
+/** What is being bound or unbound now may not change under its broker's hands. */
+async function requireIdleBindings(tx: Transaction, instance: ManagedInstance): Promise<void> {
+  const pending = await tx.serviceOperation.findFirst({
+    where: { serviceInstanceGuid: instance.guid, resourceType: 'credential_binding' },
+  })
+  if (!pending) return
+  const binding = await tx.credentialBinding.findUnique({ where: { guid: pending.resourceGuid }, include: { app: true } })
+  throw new CfError(
+    'AsyncServiceBindingOperationInProgress',
+    binding?.app
+      ? `An operation for the service binding between app ${binding.app.name} and service instance ${instance.name} is in progress.`
+      : `An operation for a service binding of service instance ${instance.name} is in progress.`,
+  )
 }
 
 async function wantedPlan(
