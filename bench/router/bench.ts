@@ -66,6 +66,7 @@ export async function run() {
         BLOOMERY_SCHEDULER_URL: schedulerUrl,
         BLOOMERY_LOGS_URL: `https://127.0.0.1:${(logs.address() as AddressInfo).port}`,
         BLOOMERY_API_UPSTREAMS: `http://127.0.0.1:${https}`,
+        BLOOMERY_TCP_PORTS: 'none',
       },
     })
     return { options, ...summarize((JSON.parse(readFileSync(json, 'utf8')) as { rows: Row[] }).rows) }

@@ -13,12 +13,12 @@ import { upgradeProtocol } from '../proxy/upgrade.js'
 export const strictRequest: Step = (exchange) => {
   const { method, headers, httpVersion } = exchange
   if (headers.count('host') > 1) return answerWith('badRequest', exchange, 'More than one Host header')
-  if (httpVersion !== '1.1' && httpVersion !== '1.0' && httpVersion !== '2.0')
+  if (!exchange.framingIsStated && httpVersion !== '1.1' && httpVersion !== '1.0')
     return answerWith('badRequest', exchange, 'Unsupported HTTP version')
   if (method === 'CONNECT') return answerWith('badRequest', exchange, 'CONNECT is not supported')
   if (headers.size > LIMITS.maxFields || exchange.target.length > LIMITS.maxTargetBytes)
     return answerWith('headTooLarge', exchange)
-  if (exchange.framing === 'none') {
+  if (!exchange.framingIsStated) {
     const framing = readFraming(headers, httpVersion)
     if (framing.kind === 'refused') return answerWith('badRequest', exchange, framing.why)
     exchange.framing = framing.kind

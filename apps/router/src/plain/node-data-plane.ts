@@ -35,6 +35,7 @@ export class NodeDataPlane implements DataPlane {
   readonly #connections = new Connections()
   /** Connections that switched protocol: the servers do not know them any more. */
   readonly #switched = new Set<Duplex>()
+  readonly #open = new Set<Duplex>()
   #draining = false
 
   constructor(deps: DataPlaneDeps) {
@@ -48,6 +49,10 @@ export class NodeDataPlane implements DataPlane {
     })
     this.#wire(this.#http, false)
     this.#wire(this.#https, true)
+  }
+
+  get openConnections(): number {
+    return this.#open.size
   }
 
   get isDraining(): boolean {
@@ -112,7 +117,11 @@ export class NodeDataPlane implements DataPlane {
     })
     server.on('connect', (_request, socket) => refuse(socket, 'CONNECT is not supported'))
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => onClientError(error, socket))
-    server.on('connection', (socket) => socket.setNoDelay(true))
+    server.on('connection', (socket) => {
+      socket.setNoDelay(true)
+      this.#open.add(socket)
+      socket.once('close', () => this.#open.delete(socket))
+    })
   }
 
   #exchangeOf(request: IncomingMessage, secure: boolean): Exchange {
@@ -126,6 +135,11 @@ export class NodeDataPlane implements DataPlane {
   }
 
   #serveUpgrade(request: IncomingMessage, socket: Socket, head: Buffer, secure: boolean): void {
+    // Node hands it over even while an earlier request on the connection is unanswered.
+    if ((socket as { readonly _httpMessage?: unknown })._httpMessage) {
+      socket.destroy()
+      return
+    }
     // The same answers as for other requests; the connection ends after any that is not the switch.
     const response = new ServerResponse(request)
     response.shouldKeepAlive = false

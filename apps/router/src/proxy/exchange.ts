@@ -55,6 +55,8 @@ export class Exchange {
   /** Request target towards the endpoint. */
   target: string
   framing: Framing
+  /** Whether the framing is the carrier's own word (HTTP/2); else the fields say it. */
+  readonly framingIsStated: boolean
   /** Host as the client wrote it, port included. */
   hostHeader: string
   /** Host in lower case, without a port. */
@@ -93,6 +95,7 @@ export class Exchange {
     this.headers = headers
     this.target = head.target
     this.framing = head.framing ?? 'none'
+    this.framingIsStated = head.framing !== undefined
     this.hostHeader = headers.get('host') ?? ''
     this.host = hostWithoutPort(this.hostHeader)
     this.upgrade = undefined
