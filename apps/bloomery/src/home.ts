@@ -33,7 +33,8 @@ export function prepareHome(settings: Settings): Home {
   loadKeyring(paths.keyring, { create: true })
   const installationId = readOrMake(paths.installationId, () => randomUUID())
   if (settings.BLOOMERY_ADMIN_PASSWORD !== undefined) writePrivate(paths.adminPassword, settings.BLOOMERY_ADMIN_PASSWORD)
-  const adminPassword = readOrMake(paths.adminPassword, () => randomBytes(18).toString('base64url'))
+  // A password that begins with a dash would be taken for a flag: `cf auth admin PASSWORD`.
+  const adminPassword = readOrMake(paths.adminPassword, () => randomBytes(18).toString('base64url').replace(/^-/, '0'))
   readOrMake(paths.brokerPassword, () => randomBytes(24).toString('base64url'))
   return { installationId, fresh, adminPassword }
 }
