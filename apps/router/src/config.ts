@@ -4,6 +4,7 @@ import {
   ApiUpstreamEnv,
   ConfigError,
   Flag,
+  ListenAddress,
   homePaths,
   LogsUrlEnv,
   NodeEnv,
@@ -39,6 +40,12 @@ const RouterEnv = PlatformEnv.extend({
         .map((id) => id.trim())
         .filter(Boolean),
     ),
+  /** Where Prometheus reads the router's metrics (/metrics), host:port; unset: nowhere. Beyond loopback it takes a password. */
+  BLOOMERY_ROUTER_METRICS_LISTEN: ListenAddress.optional(),
+  /** Password of the user `metrics`. */
+  BLOOMERY_ROUTER_METRICS_PASSWORD: z.string().min(8).optional(),
+  /** Whether the metrics tell of each app. */
+  BLOOMERY_ROUTER_METRICS_PER_APP: Flag.default(false),
   /** Lowest version of TLS that clients may speak. */
   BLOOMERY_TLS_MIN_VERSION: z.enum(['1.2', '1.3']).default('1.2'),
   /** Whether clients are asked for a certificate, or must show one; BLOOMERY_CLIENT_CA_FILE says whose are believed. */
@@ -92,6 +99,8 @@ export interface RouterConfig {
   readonly routeServices: { readonly recommendHttps: boolean; readonly validMs: number; readonly addresses: TenantAddressPolicy }
   /** Size at which the access log's file begins anew; 0: no file. */
   readonly accessLogBytes: number
+  readonly metrics:
+    { readonly listen: ListenAddress; readonly password: string | undefined; readonly perApp: boolean } | undefined
   readonly listener: ListenerOptions
   readonly clientCertificates: ClientCertificatePolicy
   readonly forwardedProto: ForwardedProto
@@ -140,6 +149,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
       addresses: tenantAddressPolicy(env),
     },
     accessLogBytes: env.BLOOMERY_ROUTER_ACCESS_LOG_MB * 1024 * 1024,
+    metrics: metricsOptions(env),
     listener: listenerOptions(env),
     clientCertificates: env.BLOOMERY_FORWARDED_CLIENT_CERT,
     forwardedProto: env.BLOOMERY_FORWARDED_PROTO,
@@ -161,6 +171,17 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
       accessLog: resolve(home.roleLogs, 'router-access.log'),
     },
   }
+}
+
+function metricsOptions(env: z.output<typeof RouterEnv>): RouterConfig['metrics'] {
+  const listen = env.BLOOMERY_ROUTER_METRICS_LISTEN
+  const password = env.BLOOMERY_ROUTER_METRICS_PASSWORD
+  if (!listen) return undefined
+  if (password === undefined && !/^(127\.|::1$|localhost$)/.test(listen.host))
+    throw new ConfigError(
+      'Invalid configuration:\nBLOOMERY_ROUTER_METRICS_LISTEN is no loopback address: set BLOOMERY_ROUTER_METRICS_PASSWORD (or …_FILE), or listen on 127.0.0.1.',
+    )
+  return { listen, password, perApp: env.BLOOMERY_ROUTER_METRICS_PER_APP }
 }
 
 function listenerOptions(env: z.output<typeof RouterEnv>): ListenerOptions {

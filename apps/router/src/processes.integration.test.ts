@@ -38,7 +38,7 @@ beforeAll(async () => {
   backend = createServer((request, response) => void setTimeout(() => response.end(`hello ${request.url ?? ''}`), 2))
   await new Promise<void>((resolve) => backend.listen(0, '127.0.0.1', resolve))
   scheduler.publish(aRoute('app.test', [anEndpoint({ port: (backend.address() as AddressInfo).port })]))
-  const [first, second, unused, tcp, otherTcp] = await freePorts(5)
+  const [first, second, unused, tcp, otherTcp, metrics] = await freePorts(6)
   httpPort = first!
   tcpPorts = [tcp!, otherTcp!]
   env = {
@@ -51,6 +51,7 @@ beforeAll(async () => {
     BLOOMERY_LOGS_URL: `https://127.0.0.1:${unused}`,
     BLOOMERY_API_UPSTREAMS: `http://127.0.0.1:${unused}`,
     BLOOMERY_TCP_PORTS: tcpPorts.join(','),
+    BLOOMERY_ROUTER_METRICS_LISTEN: `127.0.0.1:${metrics}`,
     BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS: '3',
   }
 })
@@ -106,6 +107,14 @@ describe('the processes of the router', () => {
     for (const pid of Object.values(before)) process.kill(pid, 'SIGKILL')
     expect(await request()).toBe(200)
     await eventually(async () => expect(Object.keys(await workers())).toEqual(['w0', 'w1']))
+  })
+
+  it('tell their metrics together', async () => {
+    await start()
+    for (let i = 0; i < 20; i++) expect(await request()).toBe(200)
+    const text = await (await fetch(`http://${env['BLOOMERY_ROUTER_METRICS_LISTEN']}/metrics`)).text()
+    expect(text).toContain('\nrouted_app_requests 20\n')
+    expect(text).toMatch(/\ntotal_routes [1-9]/)
   })
 
   it('serve TCP routes as they come, and when a worker started by its sibling serves alone', async () => {

@@ -35,6 +35,8 @@ export interface RouteFeedOptions {
 export interface RouteFeedClient {
   /** Whether the feed is connected and has sent its snapshot. */
   readonly isCurrent: boolean
+  /** When the scheduler was heard last, in milliseconds since the epoch; undefined: never. */
+  readonly lastHeardAt: number | undefined
   /** Acknowledges once more: other instances are answering now. */
   acknowledge(): void
   close(): void
@@ -56,12 +58,17 @@ class FeedConnection implements RouteFeedClient {
   #parts: RouteEntry[] = []
   #silence: NodeJS.Timeout | undefined
   #again: NodeJS.Timeout | undefined
+  #heardAt: number | undefined
   #failures = 0
   #closed = false
 
   constructor(options: RouteFeedOptions) {
     this.#options = options
     this.#acks = new AckSender(options)
+  }
+
+  get lastHeardAt(): number | undefined {
+    return this.#heardAt
   }
 
   get isCurrent(): boolean {
@@ -106,6 +113,7 @@ class FeedConnection implements RouteFeedClient {
     const lines = new NdjsonLines()
     response.on('data', (chunk: Buffer) => {
       if (this.#call?.destroyed) return
+      this.#heardAt = Date.now()
       this.#heard(end)
       try {
         for (const line of lines.push(chunk)) this.#apply(RouteFeedMessage.parse(JSON.parse(line)))

@@ -5,6 +5,8 @@ import { ConfigError } from '@bloomery/config'
 import type { Logger } from '@bloomery/telemetry'
 import { z } from 'zod'
 import type { RouterConfig } from '../config.js'
+import { serveMetrics } from '../metrics/metrics-server.js'
+import { RouterFigures } from '../metrics/router-metrics.js'
 import { ControlClient, ControlServer, type Ask } from './control-socket.js'
 import { bindSocket, type BoundSocket } from './listening-sockets.js'
 import { spawnWorker, type WorkerSpec } from './spawn-worker.js'
@@ -48,6 +50,7 @@ export class Holder {
   #sockets: { http: BoundSocket; https: BoundSocket; tcp: readonly BoundSocket[] } | undefined
   #control: ControlServer | undefined
   #watch: NodeJS.Timeout | undefined
+  #metrics: { close(): void } | undefined
   #closing = false
   #resign: () => void = () => undefined
   /** Resolves when a newer holder has taken over. */
@@ -107,6 +110,7 @@ export class Holder {
     for (const { status } of surplus) this.#workers.delete(status.slot)
     for (const worker of [...present, ...surplus]) void this.#retire(worker)
     this.#watch = setInterval(() => this.#lookAfterAll(), WATCH_EVERY_MS)
+    await this.#serveMetrics()
     log.info(
       {
         bind: config.bind,
@@ -143,6 +147,7 @@ export class Holder {
   #letGo(): void {
     this.#closing = true
     clearInterval(this.#watch)
+    this.#metrics?.close()
     this.#control?.release()
   }
 
@@ -289,6 +294,23 @@ export class Holder {
       env: Object.fromEntries(given),
       logFile: config.paths.logFile,
     }
+  }
+
+  /** Traffic does not hang on it: a port that is taken costs the metrics alone. */
+  async #serveMetrics(): Promise<void> {
+    const { config, log } = this.#options
+    if (!config.metrics) return
+    try {
+      this.#metrics = await serveMetrics({ ...config.metrics, figures: () => this.#figures(), log })
+    } catch (error) {
+      log.error({ err: error }, 'the metrics cannot be served; set BLOOMERY_ROUTER_METRICS_LISTEN to a free address')
+    }
+  }
+
+  async #figures(): Promise<RouterFigures[]> {
+    const asked = [...this.#workers.values()].map(async ({ client }) => RouterFigures.parse(await client.ask({ do: 'figures' })))
+    const answers = await Promise.allSettled(asked)
+    return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
   }
 
   #lookAfterAll(): void {

@@ -80,6 +80,10 @@ export class Http1DataPlane implements DataPlane {
     this.#https.on('secureConnection', (socket) => this.#acceptSecure(socket))
   }
 
+  get openConnections(): number {
+    return this.#channels.size
+  }
+
   get isDraining(): boolean {
     return this.#draining
   }

@@ -56,6 +56,10 @@ export class Http2Clients implements Http2Carrier {
     this.#server.on('checkContinue', serve)
   }
 
+  get openConnections(): number {
+    return this.#sessions.size
+  }
+
   accept(socket: TLSSocket, client?: { readonly address: string; readonly port: number }): void {
     const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined
     this.#clients.set(connectionKey(socket), {
@@ -270,7 +274,7 @@ function exchangeOf(request: Http2ServerRequest, client: ClientConnection): Exch
       target: request.url,
       httpVersion: '2.0',
       headers,
-      framing: request.stream.endAfterHeaders || hasLength ? 'none' : 'stream',
+      framing: request.stream.endAfterHeaders ? 'none' : hasLength ? 'sized' : 'stream',
     },
     client,
     randomUUID(),

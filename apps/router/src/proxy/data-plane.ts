@@ -9,6 +9,8 @@ import type { Disposition, Exchange } from './exchange.js'
 export interface DataPlane {
   /** Whether health checks shall be answered with 503. */
   readonly isDraining: boolean
+  /** Clients' connections, as far as it carries them itself. */
+  readonly openConnections: number
   /** Begins to accept on sockets that are bound already. */
   listen(sockets: { readonly httpFd: number; readonly httpsFd: number }): Promise<void>
   /** Certificate of clients that name no host. */

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { RouteServiceKeys, type NodeIdentity } from '@bloomery/contracts'
@@ -20,6 +21,8 @@ import { RouteTable } from '../table/route-table.js'
 import { Http2Clients } from '../http2/http2-clients.js'
 import { Http2Endpoints } from '../http2/http2-endpoints.js'
 import { followInternalApi } from '../internal-api.js'
+import { RouterMetrics } from '../metrics/router-metrics.js'
+import type { Exchange } from '../proxy/exchange.js'
 import { ServiceCalls } from '../route-services/service-calls.js'
 import { TcpRouter } from '../tcp/tcp-router.js'
 import { CertificateStore } from '../tls/certificate-store.js'
@@ -97,7 +100,12 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     },
     isHealthy: () => !plane.isDraining,
   })
-  const record = recordExchange({ sender: () => logs.current })
+  const metrics = new RouterMetrics()
+  const logExchange = recordExchange({ sender: () => logs.current })
+  const record = (exchange: Exchange, finishedAt: number): void => {
+    logExchange(exchange, finishedAt)
+    metrics.record(exchange, finishedAt)
+  }
   const http2 = new Http2Clients({ decide, record, log })
   table.onWithdrawn((endpoint) => http2.forget(poolKeyOf(endpoint)))
   const accessFile = openAccessFile(config, log)
@@ -112,7 +120,12 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
   const deadline = Date.now() + FEED_PATIENCE_MS
   while (!feed.isCurrent && Date.now() < deadline) await delay(20)
-  const tcp = new TcpRouter({ table, localCells: new Set(config.localCells), log })
+  const tcp = new TcpRouter({
+    table,
+    localCells: new Set(config.localCells),
+    onClosed: ({ endpoint }) => metrics.recordTcp(endpoint !== undefined),
+    log,
+  })
   await Promise.all([plane.listen(options.sockets), tcp.listen(options.sockets.tcp)])
 
   const status = (): WorkerStatus => ({
@@ -156,6 +169,16 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
         return status()
       case 'spawn':
         return { pid: spawnWorker(WorkerSpec.parse(ask['spec']), options.sockets) }
+      case 'figures':
+        return metrics.figures({
+          open_connections: plane.openConnections + http2.openConnections,
+          open_tcp_connections: tcp.open,
+          total_routes: table.size,
+          total_tcp_routes: table.tcpRoutes().length,
+          ms_since_last_registry_update: feed.lastHeardAt === undefined ? -1 : Date.now() - feed.lastHeardAt,
+          file_descriptors: openDescriptors(),
+          uptime: Math.floor(process.uptime()),
+        })
       case 'release':
         // A successor takes the slot's name and its spool; this worker serves until it is told to drain.
         control.release()
@@ -209,6 +232,15 @@ function openLogSender({ config, slot, log }: WorkerOptions, identity: () => Nod
       current = createLogSender({ ...shared, sender: `${sender}/${process.pid}` })
       await spooling.close()
     },
+  }
+}
+
+/** -1 where the system does not tell. */
+function openDescriptors(): number {
+  try {
+    return readdirSync('/proc/self/fd').length
+  } catch {
+    return -1
   }
 }
 
