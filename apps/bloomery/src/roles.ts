@@ -48,6 +48,7 @@ export function rolePrograms(context: RoleContext): { control: RoleProgram; cell
     BLOOMERY_TCP_PORTS: context.tcpPorts,
     BLOOMERY_SYSTEM_DOMAIN: settings.BLOOMERY_SYSTEM_DOMAIN,
     BLOOMERY_APPS_DOMAIN: settings.BLOOMERY_APPS_DOMAIN,
+    BLOOMERY_TENANT_ADDRESSES: settings.inherited['BLOOMERY_TENANT_ADDRESSES'] ?? frontDoor(settings),
     BLOOMERY_INSTALLATION_ID: context.installationId,
     BLOOMERY_ENGINE: context.engine,
     BLOOMERY_STACK_IMAGE: settings.BLOOMERY_STACK_IMAGE,
@@ -112,6 +113,13 @@ export function rolePrograms(context: RoleContext): { control: RoleProgram; cell
       },
     },
   }
+}
+
+/** Brokers and drains may be apps of this platform: the public ports, where names lead that mean this machine. */
+function frontDoor({ BLOOMERY_BIND: bind, BLOOMERY_HTTP_PORT: http, BLOOMERY_HTTPS_PORT: https }: Settings): string {
+  const isEverywhere = bind === '0.0.0.0' || bind === '::'
+  const hosts = new Set(['127.0.0.1', '[::1]', ...(isEverywhere ? [] : [bind.includes(':') ? `[${bind}]` : bind])])
+  return [...hosts].flatMap((host) => [`${host}:${http}`, `${host}:${https}`]).join(',')
 }
 
 export const roleIsBuilt = (role: RoleProgram): boolean => existsSync(role.program)

@@ -8,7 +8,7 @@ const list = (text: string): string[] =>
     .filter(Boolean)
 
 export const TenantAddressEnv = z.object({
-  /** Private addresses that tenants' brokers, syslog drains and route services may have: comma-separated networks or `address:port`. */
+  /** Private addresses that tenants' brokers, syslog drains and route services may have: comma-separated networks or `address:port`. With `npm start` by default this platform's own public ports on this machine, where apps are reached. */
   BLOOMERY_TENANT_ADDRESSES: z
     .string()
     .default('')
