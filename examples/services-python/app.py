@@ -98,7 +98,7 @@ KINDS = {"mysql": MySQL, "postgresql": PostgreSQL, "redis": Redis, "mongodb": Mo
 def credentials(kind):
     # By tag first, which other brokers' offerings have too, then by the offering's name.
     for service in environment.services:
-        if kind in service.env.get("tags", []) or service.label == kind:
+        if kind in service.env.get("tags", []) or service.env.get("label") == kind:
             return service.credentials
     return None
 
