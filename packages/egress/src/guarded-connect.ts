@@ -21,7 +21,7 @@ export interface ConnectTarget {
 }
 
 /** Resolves names for `guardedConnect`; another one for tests. */
-export type Resolve = (host: string) => Promise<readonly { readonly address: string }[]>
+type Resolve = (host: string) => Promise<readonly { readonly address: string }[]>
 const systemResolve: Resolve = (host) => lookup(host, { all: true, verbatim: true })
 
 /**

@@ -15,7 +15,7 @@ export type ManagedInstance = BoundInstance & { readonly plan: NonNullable<Bound
 
 export const isManaged = (instance: BoundInstance): instance is ManagedInstance => instance.plan !== null
 
-export const isBindable = (
+const isBindable = (
   plan: Pick<ServicePlan, 'bindable'> & { readonly offering: Pick<ServiceOffering, 'bindable'> },
 ): boolean => plan.bindable ?? plan.offering.bindable
 

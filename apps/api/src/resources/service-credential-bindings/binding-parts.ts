@@ -1,4 +1,4 @@
-import type { Prisma, Space } from '@bloomery/database'
+import type { Prisma } from '@bloomery/database'
 import { BOUND_INSTANCE } from '../../service-bindings/bound-instance.js'
 
 /** A credential binding with all that permissions, requests to its broker and presenters need. */
@@ -11,5 +11,3 @@ export type BindingParts = Prisma.CredentialBindingGetPayload<{ include: typeof 
 /** Whose developers it belongs to: the app's space, or the instance's for a key. */
 export const spaceOfBinding = (binding: BindingParts): BindingParts['serviceInstance']['space'] =>
   binding.app?.space ?? binding.serviceInstance.space
-
-export type BindingSpace = Pick<Space, 'guid' | 'organizationGuid'>
