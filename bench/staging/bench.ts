@@ -1,0 +1,171 @@
+import { appendFileSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Driver, openDriver } from '../../e2e/drivers.js'
+import { eventually, type Platform, REPOSITORY, startPlatform } from '../../e2e/platform.js'
+import { seconds, summary } from '../statistics.js'
+import { bareTools, type BareTool } from './bare-tools.js'
+
+const RUNS = Number(process.env['BENCH_RUNS'] ?? 3)
+const PUSHES = Number(process.env['BENCH_PUSHES'] ?? 10)
+const IDLE_MS = 8_000
+const ASK_EVERY_MS = 25
+
+interface Listed<T> {
+  readonly resources: readonly T[]
+}
+
+/** A client that reads the API's answers. */
+class Api {
+  constructor(private readonly driver: Driver) {}
+  async call<T>(path: string, ...more: readonly string[]): Promise<T> {
+    return JSON.parse((await this.driver.ok(['curl', path, ...more])).stdout) as T
+  }
+
+  /** Uploads a folder as an app's newest package and answers the package's guid. */
+  async upload(name: string, path: string): Promise<string> {
+    await this.driver.ok(['push', name, '-p', path, '--no-start', '--no-manifest', '--no-route', '-m', '1G'])
+    const [app] = (await this.call<Listed<{ guid: string }>>(`/v3/apps?names=${name}`)).resources
+    const packages = await this.call<Listed<{ guid: string }>>(
+      `/v3/packages?app_guids=${app?.guid}&order_by=-created_at&states=READY`,
+    )
+    const [newest] = packages.resources
+    if (!newest) throw new Error(`${name} has no package`)
+    return newest.guid
+  }
+
+  /** Stages a package and answers how long that took, from the first line of work to the last. */
+  async stage(packageGuid: string): Promise<{ seconds: number; reused: boolean }> {
+    const { guid } = await this.call<{ guid: string }>(
+      '/v3/builds',
+      '-X',
+      'POST',
+      '-d',
+      JSON.stringify({ package: { guid: packageGuid } }),
+    )
+    const done = await eventually(
+      'the build ends',
+      600,
+      () =>
+        this.call<{ state: string; seconds: number; reused: boolean; failure: unknown }>(
+          `/bloomery/v1/builds/${guid}/explanation`,
+        ),
+      ({ state }) => state !== 'STAGING',
+    )
+    if (done.state !== 'STAGED') throw new Error(JSON.stringify(done.failure))
+    return done
+  }
+}
+
+async function oneApp(api: Api, tool: BareTool, run: number) {
+  const name = `staging-${tool.language}-${run}`
+  const path = mkdtempSync(join(tmpdir(), 'bloomery-bench-'))
+  try {
+    cpSync(join(REPOSITORY, 'examples', tool.example), path, {
+      recursive: true,
+      filter: (source) => !source.endsWith('node_modules'),
+    })
+    const bare = await seconds(() => tool.run(path))
+    const cold = await api.stage(await api.upload(name, path))
+    appendFileSync(join(path, tool.source), `\n${tool.comment} changed in run ${run}\n`)
+    const warm = await api.stage(await api.upload(name, path))
+    const identical = await api.stage(await api.upload(name, path))
+    return { bare, cold: cold.seconds, warm: warm.seconds, identical: identical.seconds, reused: identical.reused }
+  } finally {
+    rmSync(path, { recursive: true, force: true })
+  }
+}
+
+/** Asks an app again and again and keeps how long each answer took, in milliseconds. */
+async function latencies(
+  platform: Platform,
+  until: Promise<unknown>,
+): Promise<{ p99: number; answers: number; failures: number }> {
+  const times: number[] = []
+  let [over, failures] = [false, 0]
+  void until.finally(() => (over = true))
+  while (!over) {
+    const began = performance.now()
+    const { status } = await platform.request('neighbour.apps.localhost').catch(() => ({ status: 0 }))
+    if (status !== 200) failures++
+    times.push(performance.now() - began)
+    await delay(ASK_EVERY_MS)
+  }
+  times.sort((a, b) => a - b)
+  return { p99: Math.round((times[Math.floor(times.length * 0.99)] ?? 0) * 10) / 10, answers: times.length, failures }
+}
+
+/** Many pushes at once beside an app that must go on answering. */
+async function manyPushes(platform: Platform, driver: Driver) {
+  const path = mkdtempSync(join(tmpdir(), 'bloomery-bench-'))
+  try {
+    cpSync(join(REPOSITORY, 'examples/express-app'), path, {
+      recursive: true,
+      filter: (source) => !source.endsWith('node_modules'),
+    })
+    await driver.ok(['push', 'neighbour', '-p', join(REPOSITORY, 'examples/hello-node'), '--no-manifest', '-m', '128M'])
+    await eventually(
+      'it answers',
+      60,
+      () => platform.request('neighbour.apps.localhost'),
+      ({ status }) => status === 200,
+    )
+    const idle = await latencies(platform, delay(IDLE_MS))
+    let failed = 0
+    const pushing = seconds(() =>
+      Promise.all(
+        Array.from({ length: PUSHES }, async (_, i) => {
+          const own = mkdtempSync(join(tmpdir(), 'bloomery-bench-'))
+          cpSync(path, own, { recursive: true })
+          writeFileSync(join(own, 'number.txt'), String(i))
+          const { code } = await driver.run(['push', `many-${i}`, '-p', own, '--no-manifest', '-m', '128M'], {
+            timeoutMs: 840_000,
+          })
+          if (code !== 0) failed++
+          rmSync(own, { recursive: true, force: true })
+        }),
+      ),
+    )
+    const busy = await latencies(platform, pushing)
+    return { pushes: PUSHES, failed, seconds: Math.round(await pushing), idle, busy, allowedP99: Math.max(2 * idle.p99, 20) }
+  } finally {
+    rmSync(path, { recursive: true, force: true })
+  }
+}
+
+export async function run() {
+  const platform = await startPlatform({ engine: 'docker' })
+  const driver = await openDriver('bloom', platform)
+  const api = new Api(driver)
+  const results: Record<string, unknown> = {}
+  const leftOut: string[] = []
+  try {
+    const only = process.env['BENCH_ONLY'] ? process.env['BENCH_ONLY'].split(',') : undefined
+    const tools = await bareTools(
+      platform.home,
+      async (language, example) => {
+        // Runtimes are installed once per machine; what is measured is staging, not their download.
+        await api.stage(await api.upload(`warm-up-${language}`, join(REPOSITORY, 'examples', example)))
+      },
+      leftOut,
+      only,
+    )
+    for (const tool of tools) {
+      const runs = []
+      for (let i = 0; i < RUNS; i++) runs.push(await oneApp(api, tool, i))
+      results[tool.language] = {
+        bareSeconds: summary(runs.map(({ bare }) => bare)),
+        coldToBare: summary(runs.map(({ cold, bare }) => cold / bare)),
+        warmToBare: summary(runs.map(({ warm, bare }) => warm / bare)),
+        identicalSeconds: summary(runs.map(({ identical }) => identical)),
+        identicalReused: runs.every(({ reused }) => reused),
+      }
+    }
+    if (PUSHES > 0) results['manyPushes'] = await manyPushes(platform, driver)
+  } finally {
+    driver.close()
+    await platform.stop()
+  }
+  return { ...results, leftOut }
+}
