@@ -24,8 +24,10 @@ import { ServiceFolders } from './servers/folders.js'
 import { LocalServerHost } from './servers/local-server-host.js'
 import { fixedAddress, gatewayOfContainers } from './servers/network.js'
 import { keepRest } from './servers/rest.js'
+import { ContainerRuntime } from './servers/container-runtime.js'
 import { ProgramRuntime } from './servers/program-runtime.js'
 import { findProgram } from './servers/programs.js'
+import type { Runtime } from './servers/runtime.js'
 import { inBrokerSchema, prepareSchema } from './state/schema.js'
 import { Vault } from './state/vault.js'
 
@@ -63,12 +65,12 @@ export async function createBroker(options: {
   const { home } = config.installation
   const parts = { sources: MONGODB_SOURCES, target: join(home, 'mongodb-server'), find: findProgram }
   const gateProgram = options.gateProgram ?? fileURLToPath(new URL('./mongo-gate.entry.js', import.meta.url))
-  const bundled = { owner, home, mongodb: { parts, gateProgram, node: process.execPath } }
+  const bundled = { owner, home, images: config.images, mongodb: { parts, gateProgram, node: process.execPath } }
   const host = new LocalServerHost({
     pool,
     vault,
     software: bundledSoftware(bundled),
-    runtimes: [new ProgramRuntime({ ...config, ...config.installation, owner })],
+    runtimes: runtimesOf(config, folders),
     folders,
     network: networkOf(config),
     memoryMb: config.memoryMb,
@@ -80,7 +82,7 @@ export async function createBroker(options: {
   const backups = new Backups(pool, (name) => Promise.resolve(folders.backups(name)))
   const operations = new OperationLog(pool)
   const intake = new Intake(pool, engines, vault)
-  const runner = new OperationRunner(pool, new ServicePerformer(pool, engines, vault, backups), operations, log)
+  const runner = new OperationRunner(pool, new ServicePerformer(pool, engines, vault, backups, log), operations, log)
   const stopping = new AbortController()
   const leading = leadWhile(pool, stopping.signal, log, async (lease, signal) => {
     await Promise.all([
@@ -118,6 +120,16 @@ export async function createBroker(options: {
       await pool.end()
     },
   }
+}
+
+/** Programs of the machine, and images where there is an engine for them. */
+function runtimesOf(config: BrokerConfig, folders: ServiceFolders): Runtime[] {
+  const { owner } = folders
+  const { installationId } = config.installation
+  const programs = new ProgramRuntime({ installationId, runFolder: config.runFolder, logFolder: config.logFolder, owner })
+  const containers = new ContainerRuntime({ installationId, dockerHost: config.dockerHost, folders, owner })
+  if (config.from === 'programs' || config.engine === 'process') return [programs]
+  return config.from === 'images' ? [containers] : [containers, programs]
 }
 
 function networkOf({ address, engine, installation, dockerHost }: BrokerConfig) {

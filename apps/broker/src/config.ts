@@ -18,6 +18,19 @@ const BrokerEnv = z.object({
   BLOOMERY_BROKER_PASSWORD: z.string().min(16, 'must have at least 16 characters'),
   /** Address that service servers listen on and apps dial; the gateway of the apps' network by default, with the process engine 127.0.0.1. */
   BLOOMERY_SERVICES_ADDRESS: z.string().optional(),
+  /**
+   * Where database servers come from: `programs` of this machine, official `images` of a Docker engine, or `auto`: what is here already,
+   * else an image that can be pulled.
+   */
+  BLOOMERY_SERVICES_FROM: z.enum(['auto', 'programs', 'images']).default('auto'),
+  /** Image for the offering mysql; one of MySQL itself will do as well. */
+  BLOOMERY_SERVICES_MYSQL_IMAGE: z.string().default('mariadb:10.11'),
+  /** Image for the offering postgresql. */
+  BLOOMERY_SERVICES_POSTGRESQL_IMAGE: z.string().default('postgres:17-bookworm'),
+  /** Image for the offering rabbitmq. */
+  BLOOMERY_SERVICES_RABBITMQ_IMAGE: z.string().default('rabbitmq:3.13'),
+  /** Image for the offering redis. */
+  BLOOMERY_SERVICES_REDIS_IMAGE: z.string().default('redis:7.2-bookworm'),
   /** Memory that all service servers may be given together; half of the machine's by default. */
   BLOOMERY_SERVICES_MEMORY_MB: z.coerce.number().int().positive().optional(),
 })
@@ -36,6 +49,13 @@ export function loadBrokerConfig(source: NodeJS.ProcessEnv) {
     listen: env.BLOOMERY_BROKER_LISTEN,
     account: { username: env.BLOOMERY_BROKER_USERNAME, password: env.BLOOMERY_BROKER_PASSWORD },
     address: env.BLOOMERY_SERVICES_ADDRESS,
+    from: env.BLOOMERY_SERVICES_FROM,
+    images: {
+      mysql: env.BLOOMERY_SERVICES_MYSQL_IMAGE,
+      postgresql: env.BLOOMERY_SERVICES_POSTGRESQL_IMAGE,
+      rabbitmq: env.BLOOMERY_SERVICES_RABBITMQ_IMAGE,
+      redis: env.BLOOMERY_SERVICES_REDIS_IMAGE,
+    },
     memoryMb: env.BLOOMERY_SERVICES_MEMORY_MB ?? Math.floor(totalmem() / MIB / 2),
     runFolder: join(paths.run, 'services'),
     logFolder: paths.roleLogs,

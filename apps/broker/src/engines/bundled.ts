@@ -17,14 +17,15 @@ export interface BundledOptions {
   /** BLOOMERY_HOME. */
   readonly home: string
   readonly mongodb: DevelopmentSoftwareOptions
+  readonly images: Readonly<Record<'mysql' | 'postgresql' | 'rabbitmq' | 'redis', string>>
 }
 
 /** All kinds of servers that the broker knows how to run. */
 export const bundledSoftware = (options: BundledOptions): readonly Software[] => [
-  mysqlSoftware({ image: undefined }),
-  postgresSoftware({ ...options, image: undefined }),
-  rabbitmqSoftware({ image: undefined }),
-  redisSoftware({ ...options, image: undefined }),
+  mysqlSoftware({ image: options.images.mysql }),
+  postgresSoftware({ ...options, image: options.images.postgresql }),
+  rabbitmqSoftware({ image: options.images.rabbitmq }),
+  redisSoftware({ ...options, image: options.images.redis }),
   developmentSoftware(options.mongodb),
 ]
 

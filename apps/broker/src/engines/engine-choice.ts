@@ -19,7 +19,8 @@ export class EngineChoice {
   }
 
   async look(): Promise<void> {
-    for (const engine of this.all) if (!this.#available.has(engine)) await this.#lookFor(engine)
+    const missing = this.all.filter((engine) => !this.#available.has(engine))
+    await Promise.all(missing.map((engine) => this.#lookFor(engine)))
   }
 
   async #lookFor(engine: Engine): Promise<void> {

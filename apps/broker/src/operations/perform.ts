@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { stat } from 'node:fs/promises'
 import { execute, type Pool, type PoolClient, sql } from '@bloomery/database/sql'
+import type { Logger } from '@bloomery/telemetry'
 import { z } from 'zod'
 import { findPlan, type Offered } from '../catalog/catalog.js'
 import { type BindingUser, type Engine, type Grant, type Instance, ServiceFault } from '../engines/engine.js'
@@ -30,6 +31,7 @@ export class ServicePerformer implements Performer {
     private readonly engines: readonly Engine[],
     private readonly vault: Vault,
     private readonly backups: Backups,
+    private readonly log: Logger,
   ) {}
 
   async perform(operation: OperationRecord, context: OperationContext): Promise<Settle> {
@@ -64,7 +66,7 @@ export class ServicePerformer implements Performer {
     const instance = { guid: record.guid, plan, parameters: record.parameters }
     switch (operation.kind) {
       case 'provision':
-        await engine.deprovision(instance)
+        await this.#tryTo('take away what was begun', operation, () => engine.deprovision(instance))
         return (tx) =>
           execute(tx, sql`UPDATE instances SET state = 'failed' WHERE guid = ${record.guid} AND state = 'provisioning'`).then(
             nothing,
@@ -74,7 +76,7 @@ export class ServicePerformer implements Performer {
         return (tx) => setInstanceState(tx, record.guid, 'failed')
       case 'bind': {
         const binding = await this.#binding(operation)
-        await engine.unbind(instance, binding)
+        await this.#tryTo('shut out whom it let in', operation, () => engine.unbind(instance, binding))
         return (tx) =>
           execute(
             tx,
@@ -95,6 +97,11 @@ export class ServicePerformer implements Performer {
       case 'restore':
         return () => Promise.resolve()
     }
+  }
+
+  /** A server that is away must not keep a failure from being told: the row stays, and with it the deletion to come. */
+  async #tryTo(what: string, { id }: OperationRecord, work: () => Promise<void>): Promise<void> {
+    await work().catch((error: unknown) => this.log.warn({ operation: id, err: error }, `could not ${what}; the deletion will`))
   }
 
   #offered(record: InstanceRecord, planId: string): Offered {

@@ -4,30 +4,31 @@ import { serverFolder, type ServerUser } from '@bloomery/embedded'
 
 /** Where servers and backups lie: `<home>/services`, or, where the servers' user cannot enter the home, below /var/lib. */
 export class ServiceFolders {
-  readonly #root: string
+  /** Of all of it; the servers' user's own. */
+  readonly root: string
 
   constructor(
     installation: { readonly home: string; readonly installationId: string },
     readonly owner: ServerUser | undefined,
   ) {
-    this.#root = serverFolder(installation, 'services', owner)
+    this.root = serverFolder(installation, 'services', owner)
   }
 
   server(name: string): string {
-    return join(this.#root, 'servers', name)
+    return join(this.root, 'servers', name)
   }
 
   /** Made if need be, for the servers' user alone. */
   make(path: string): string {
     if (existsSync(path)) return path
-    if (path !== this.#root) this.make(dirname(path))
+    if (path !== this.root) this.make(dirname(path))
     mkdirSync(path, { recursive: true, mode: 0o700 })
     this.#give(path, 0o700)
     return path
   }
 
   backups(name: string): string {
-    return this.make(join(this.#root, 'backups', name))
+    return this.make(join(this.root, 'backups', name))
   }
 
   /** Whole or not at all. */

@@ -15,6 +15,7 @@ import {
   setServerAddress,
   setServerLimits,
   setServerResting,
+  setServerSource,
 } from '../state/servers.js'
 import type { Vault } from '../state/vault.js'
 import { folderBytes } from './folder-bytes.js'
@@ -59,6 +60,8 @@ export class LocalServerHost implements ServerHost {
   readonly #turns = new Map<string, Promise<unknown>>()
   /** Those that have answered since they were started or found; from then on `keepRunning` looks after them. */
   readonly #served = new Set<string>()
+  /** What each server's data are used by. */
+  readonly #sources = new Map<string, ServerRecord['source']>()
   readonly #failures = new Map<string, { readonly count: number; readonly notBefore: number }>()
 
   constructor(private readonly options: LocalServerHostOptions) {}
@@ -132,7 +135,7 @@ export class LocalServerHost implements ServerHost {
     if (!record) throw new Error(`There is no server ${name}.`)
     const software = this.#software(record.kind)
     const server = this.#server(record)
-    const runtime = (await this.#running(server)) ?? (await this.#found(software)).runtime
+    const runtime = (await this.#running(server)) ?? (await this.#found(software, record.source)).runtime
     return runtime.run(server, software, program, args, options)
   }
 
@@ -206,6 +209,7 @@ export class LocalServerHost implements ServerHost {
 
   #server(record: ServerRecord): Server {
     const { vault, folders } = this.options
+    this.#sources.set(record.name, record.source)
     return {
       name: record.name,
       folder: folders.server(record.name),
@@ -243,15 +247,18 @@ export class LocalServerHost implements ServerHost {
         return
       }
       if (!(await runtime.isRunning(server)))
-        throw new Error(`The server ${server.name} ended while it was starting: ${runtime.lastWords(server)}`)
-      if (Date.now() > end) throw new Error(`The server ${server.name} does not answer: ${runtime.lastWords(server)}`)
+        throw new Error(`The server ${server.name} ended while it was starting: ${await runtime.lastWords(server)}`)
+      if (Date.now() > end) throw new Error(`The server ${server.name} does not answer: ${await runtime.lastWords(server)}`)
     }
   }
 
   async #launch(server: Server, software: Software): Promise<Runtime> {
     const { folders } = this.options
     this.#served.delete(server.name)
-    const { runtime, programs } = await this.#found(software)
+    const source = (await findServer(this.options.pool, server.name))?.source ?? null
+    const { runtime, programs } = await this.#found(software, source)
+    if (source === null) await setServerSource(this.options.pool, server.name, runtime.kind)
+    this.#sources.set(server.name, runtime.kind)
     folders.make(server.folder)
     const command = await software.prepare({
       ...server,
@@ -275,29 +282,39 @@ export class LocalServerHost implements ServerHost {
 
   async #stop(server: Server, software: Software): Promise<void> {
     this.#served.delete(server.name)
-    for (const runtime of this.options.runtimes) await runtime.stop(server, software)
+    for (const runtime of this.#runtimesOf(server)) await runtime.stop(server, software)
   }
 
   async #running(server: Server): Promise<Runtime | undefined> {
-    for (const runtime of this.options.runtimes) if (await runtime.isRunning(server)) return runtime
+    for (const runtime of this.#runtimesOf(server)) if (await runtime.isRunning(server)) return runtime
     return undefined
   }
 
-  async #found(software: Software): Promise<Found> {
-    const found = await this.#find(software)
+  /** None before the first start. */
+  #runtimesOf({ name }: Pick<Server, 'name'>): readonly Runtime[] {
+    return this.options.runtimes.filter(({ kind }) => kind === this.#sources.get(name))
+  }
+
+  async #found(software: Software, source: ServerRecord['source'] = null): Promise<Found> {
+    const found = await this.#find(software, source)
     if (!found)
       throw new ServiceFault(
-        `The platform has no server for ${software.kind} any more. Its operator can install it: ${software.remedy}.`,
+        `The platform has no server for ${software.kind} any more${source === null ? '' : ` of the kind that made its data (${source})`}. ` +
+          `Its operator can bring it back: ${software.remedy}.`,
       )
     return found
   }
 
-  async #find(software: Software): Promise<Found | undefined> {
-    for (const runtime of this.options.runtimes) {
-      const found = await runtime.find(software)
-      if (found) return { runtime, ...found }
+  /** What is here already comes before what would have to be fetched. */
+  async #find(software: Software, source: ServerRecord['source'] = null): Promise<Found | undefined> {
+    const runtimes = this.options.runtimes.filter(({ kind }) => source === null || kind === source)
+    const found: (Found & { readonly ready: boolean })[] = []
+    for (const runtime of runtimes) {
+      const one = await runtime.find(software)
+      if (one?.ready === true) return { runtime, ...one }
+      if (one) found.push({ runtime, ...one })
     }
-    return undefined
+    return found[0]
   }
 
   #software(kind: string): Software {

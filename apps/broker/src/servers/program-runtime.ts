@@ -25,6 +25,7 @@ export interface ProgramRuntimeOptions {
 
 /** Servers as programs of this machine: unprivileged, in sessions of their own, so that they outlive the broker. */
 export class ProgramRuntime implements Runtime {
+  readonly kind = 'program'
   readonly #groups: Cgroups | undefined
 
   constructor(private readonly options: ProgramRuntimeOptions) {
@@ -32,10 +33,10 @@ export class ProgramRuntime implements Runtime {
     this.#groups = findCgroups(`bloomery-services-${options.installationId.replaceAll(/[^A-Za-z0-9]/g, '').slice(0, 12)}`)
   }
 
-  find(software: Software): Promise<{ from: string; programs: ProgramPaths } | undefined> {
+  find(software: Software): Promise<{ from: string; programs: ProgramPaths; ready: boolean } | undefined> {
     const programs = software.locate()
     const [first] = Object.values(programs ?? {})
-    return Promise.resolve(programs && first !== undefined ? { from: first, programs } : undefined)
+    return Promise.resolve(programs && first !== undefined ? { from: first, programs, ready: true } : undefined)
   }
 
   listenAddress(address: string): string {
@@ -103,9 +104,9 @@ export class ProgramRuntime implements Runtime {
     return identity ? programUsage(identity.pid, this.#groups !== undefined) : undefined
   }
 
-  lastWords(server: Server): string {
+  lastWords(server: Server): Promise<string> {
     const path = this.#logFile(server)
-    return existsSync(path) ? readFileSync(path, 'utf8').trimEnd().split('\n').slice(-8).join('\n') : ''
+    return Promise.resolve(existsSync(path) ? readFileSync(path, 'utf8').trimEnd().split('\n').slice(-8).join('\n') : '')
   }
 
   #pidFile = (server: Pick<Server, 'name'>): string => join(this.options.runFolder, `${server.name}.pid`)

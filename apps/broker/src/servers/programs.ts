@@ -41,3 +41,6 @@ export function findPrograms(
   }
   return found
 }
+
+/** Programs that an image has in its PATH. */
+export const inImage = (names: readonly string[]): Record<string, string> => Object.fromEntries(names.map((name) => [name, name]))

@@ -2,8 +2,11 @@ import type { ProgramPaths, RunOptions, Server, ServerCommand, ServerUsage, Soft
 
 /** How servers run on this machine: as programs, or in containers. Data lie in `server.folder` either way, owned by `owner`. */
 export interface Runtime {
-  /** What it finds for this software; undefined: nothing. */
-  find(software: Software): Promise<{ readonly from: string; readonly programs: ProgramPaths } | undefined>
+  readonly kind: 'program' | 'container'
+  /** What it finds for this software; undefined: nothing. `ready`: nothing has to be fetched for it. */
+  find(
+    software: Software,
+  ): Promise<{ readonly from: string; readonly programs: ProgramPaths; readonly ready: boolean } | undefined>
   /** What a server listens on, given the address at which it is reached. */
   listenAddress(address: string): string
   start(server: Server, software: Software, command: ServerCommand): Promise<void>
@@ -13,5 +16,5 @@ export interface Runtime {
   run(server: Server, software: Software, program: string, args: readonly string[], options: RunOptions): Promise<string>
   usage(server: Server): Promise<Pick<ServerUsage, 'memoryBytes'> | undefined>
   /** Why it last ended, as far as its log tells. */
-  lastWords(server: Server): string
+  lastWords(server: Server): Promise<string>
 }

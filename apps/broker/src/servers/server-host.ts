@@ -3,6 +3,12 @@ import type { Availability } from '../engines/engine.js'
 /** Programs of one software on this machine: name → absolute path. */
 export type ProgramPaths = Readonly<Record<string, string>>
 
+/** An image, and what the programs are called in it. */
+export interface ServerImage {
+  readonly name: string
+  readonly programs: ProgramPaths
+}
+
 /** A kind of database server, and how one is set up and started. The host decides whether as a program or in a container. */
 export interface Software {
   /** Part of the server's row for ever, e.g. `postgresql`. */
@@ -11,8 +17,8 @@ export interface Software {
   readonly ports: readonly string[]
   /** The listeners that instances may reach; the others are for this machine alone. */
   readonly publicPorts: readonly string[]
-  /** Official image that has the programs, e.g. `postgres:15`. Undefined: there is none. */
-  readonly image: string | undefined
+  /** Official image that has the programs. Undefined: there is none. */
+  readonly image: ServerImage | undefined
   /** The programs where they are installed on this machine (or in a package of ours); undefined if one that is needed is not there. */
   locate(): ProgramPaths | undefined
   /** What to install where neither is to be had. */

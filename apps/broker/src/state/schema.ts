@@ -33,6 +33,7 @@ const STEPS: readonly string[] = [
      created_at timestamptz NOT NULL DEFAULT now());
    CREATE INDEX backups_of ON backups (instance_guid, created_at);`,
   `ALTER TABLE servers ADD COLUMN resting boolean NOT NULL DEFAULT false`,
+  `ALTER TABLE servers ADD COLUMN source text`,
 ]
 
 /** The schema in which all of the broker's tables lie; nothing else uses it. */

@@ -13,9 +13,11 @@ export interface ServerRecord {
   readonly removing: boolean
   /** Stopped, because no instance needs it now. */
   readonly resting: boolean
+  /** What its data were made by, and are used by ever since: the machine's programs, or an image. */
+  readonly source: 'program' | 'container' | null
 }
 
-const SERVER = sql`name, kind, address, ports, secret, memory_mb AS "memoryMb", disk_mb AS "diskMb", removing, resting`
+const SERVER = sql`name, kind, address, ports, secret, memory_mb AS "memoryMb", disk_mb AS "diskMb", removing, resting, source`
 
 export const listServers = (on: Queryable): Promise<ServerRecord[]> =>
   rows<ServerRecord>(on, sql`SELECT ${SERVER} FROM servers ORDER BY created_at`)
@@ -27,7 +29,7 @@ export async function findServer(on: Queryable, name: string): Promise<ServerRec
 /** Whoever is first makes it; answers what is there. */
 export async function addServer(
   on: Queryable,
-  server: Omit<ServerRecord, 'removing' | 'resting'>,
+  server: Omit<ServerRecord, 'removing' | 'resting' | 'source'>,
 ): Promise<ServerRecord | undefined> {
   await execute(
     on,
@@ -48,6 +50,10 @@ export async function setServerAddress(on: Queryable, name: string, address: str
 
 export async function setServerResting(on: Queryable, name: string, resting: boolean): Promise<void> {
   await execute(on, sql`UPDATE servers SET resting = ${resting} WHERE name = ${name} AND resting <> ${resting}`)
+}
+
+export async function setServerSource(on: Queryable, name: string, source: 'program' | 'container'): Promise<void> {
+  await execute(on, sql`UPDATE servers SET source = ${source} WHERE name = ${name}`)
 }
 
 export async function markServerRemoving(on: Queryable, name: string): Promise<void> {

@@ -39,9 +39,17 @@ export class TestHome {
 
   async start(
     databaseUrl: string,
-    options: { readonly engines?: readonly Engine[]; readonly patienceMs?: number; readonly gateProgram?: string } = {},
+    {
+      environment,
+      ...options
+    }: {
+      readonly engines?: readonly Engine[]
+      readonly patienceMs?: number
+      readonly gateProgram?: string
+      readonly environment?: Readonly<Record<string, string>>
+    } = {},
   ): Promise<Broker & { readonly platform: OsbCaller }> {
-    const config = loadBrokerConfig(this.environment(databaseUrl))
+    const config = loadBrokerConfig({ ...this.environment(databaseUrl), ...environment })
     const broker = await createBroker({
       config,
       keyring: this.keyring,

@@ -2,6 +2,7 @@ import { missingForServer, SERVER_SOFTWARE_REMEDY } from '@bloomery/mongo-gate'
 import { eventually, withPostgres } from '@bloomery/testing'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { MongoClient, type Db } from 'mongodb'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Broker } from '../../broker.js'
 import { findProgram } from '../../servers/programs.js'
@@ -35,6 +36,19 @@ if (missing !== undefined) process.stderr.write(`LEFT OUT: the bundled MongoDB: 
     clients.push(client)
     return (await client.connect()).db()
   }
+  /** Of this test's instances. */
+  const pidsOf = (program: string): number[] =>
+    readdirSync('/proc')
+      .filter((pid) => /^\d+$/.test(pid))
+      .filter((pid) => {
+        try {
+          const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1')
+          return command.includes(program) && command.includes(home.home)
+        } catch {
+          return false // it ended meanwhile
+        }
+      })
+      .map(Number)
   const count = async (db: Db): Promise<number> => db.collection('things').countDocuments()
 
   it('is named as what it is', async () => {
@@ -86,6 +100,15 @@ if (missing !== undefined) process.stderr.write(`LEFT OUT: the bundled MongoDB: 
       expect(await one.update({ plan_id: plan })).toMatchObject({ state: 'succeeded' })
       expect(await eventually(() => count(db))).toBe(3000)
     }
+    // The server behind the gate dies, then the gate itself: each is started again, and no server is ever there without its gate.
+    const [server = 0] = pidsOf('DevelopmentServer')
+    process.kill(server, 'SIGKILL')
+    expect(await eventually(() => count(db), { timeoutMs: 20_000 })).toBe(3000)
+    const [gate = 0] = pidsOf('mongo-gate.entry.js')
+    const [orphan = 0] = pidsOf('DevelopmentServer')
+    process.kill(gate, 'SIGKILL')
+    await eventually(() => !pidsOf('DevelopmentServer').includes(orphan))
+    expect(await eventually(() => count(db), { timeoutMs: 20_000 })).toBe(3000)
     const metrics = await broker.platform.call('GET', '/metrics')
     expect(JSON.stringify(metrics.body)).toMatch(/bloomery_service_memory_bytes\{instance=/)
     expect(await one.remove()).toMatchObject({ state: 'succeeded' })

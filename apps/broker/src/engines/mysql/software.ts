@@ -15,7 +15,7 @@ export function mysqlSoftware(options: { readonly image: string | undefined }): 
     kind: 'mysql',
     ports: ['mysql'],
     publicPorts: ['mysql'],
-    image: options.image,
+    image: options.image === undefined ? undefined : { name: options.image, programs: programsOf(options.image) },
     locate: () => (located ??= { programs: locate() }).programs,
     remedy: 'apt-get install mariadb-server (its own server may stay off), or a Docker engine that can pull an image of it',
     prepare,
@@ -26,6 +26,12 @@ export function mysqlSoftware(options: { readonly image: string | undefined }): 
     },
     stopSignals: [['SIGTERM', 30_000]],
   }
+}
+
+/** MySQL's own image has other names than MariaDB's. */
+function programsOf(image: string): ProgramPaths {
+  if (/mysql|percona/i.test(image)) return { server: 'mysqld', client: 'mysql', dump: 'mysqldump' }
+  return { server: 'mariadbd', install: 'mariadb-install-db', client: 'mariadb', dump: 'mariadb-dump' }
 }
 
 function locate(): ProgramPaths | undefined {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Pool, createPool } from '@bloomery/database/sql'
 import { postgresBinaries, type ServerUser } from '@bloomery/embedded'
-import { findPrograms, versionFolders } from '../../servers/programs.js'
+import { findPrograms, inImage, versionFolders } from '../../servers/programs.js'
 import type { ProgramPaths, Server, ServerCommand, ServerPlace, Software } from '../../servers/server-host.js'
 
 const ADMIN = 'bloomery'
@@ -11,6 +11,7 @@ const CLIENTS = ['pg_dump', 'pg_restore']
 
 /** PostgreSQL servers: the system's newest, with its clients; else the one that the platform itself runs on, which has none. */
 export function postgresSoftware(options: {
+  /** Name of an official image. */
   readonly image: string | undefined
   readonly owner: ServerUser | undefined
 }): Software {
@@ -19,7 +20,7 @@ export function postgresSoftware(options: {
     kind: 'postgresql',
     ports: ['postgresql'],
     publicPorts: ['postgresql'],
-    image: options.image,
+    image: options.image === undefined ? undefined : { name: options.image, programs: inImage([...NEEDED, ...CLIENTS]) },
     locate: () => (located ??= { programs: locate(options.owner) }).programs,
     remedy: 'apt-get install postgresql (its own server may stay off), or a Docker engine that can pull an image of it',
     prepare,
@@ -87,6 +88,7 @@ async function prepare(place: ServerPlace): Promise<ServerCommand> {
     wal_level: 'minimal',
     max_wal_senders: '0',
     max_worker_processes: '2',
+    max_logical_replication_workers: '0',
     huge_pages: 'off',
     jit: 'off',
     logging_collector: 'off',

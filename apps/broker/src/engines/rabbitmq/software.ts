@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
-import { findPrograms } from '../../servers/programs.js'
+import { findPrograms, inImage } from '../../servers/programs.js'
 import type { ProgramPaths, ServerCommand, ServerPlace, Software } from '../../servers/server-host.js'
 import { ADMIN, Management } from './management.js'
 
@@ -15,7 +15,7 @@ export function rabbitmqSoftware(options: { readonly image: string | undefined }
     // The last two are Erlang's own, on the loopback alone.
     ports: ['amqp', 'management', 'distribution', 'epmd'],
     publicPorts: ['amqp', 'management'],
-    image: options.image,
+    image: options.image === undefined ? undefined : { name: options.image, programs: inImage(['rabbitmq-server']) },
     locate: () => (located ??= { programs: findPrograms(['rabbitmq-server'], [], FOLDERS) }).programs,
     remedy: 'apt-get install rabbitmq-server (its own server may stay off), or a Docker engine that can pull an image of it',
     prepare: (place) => Promise.resolve(prepare(place)),

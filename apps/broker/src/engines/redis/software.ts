@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { findPrograms } from '../../servers/programs.js'
+import { findPrograms, inImage } from '../../servers/programs.js'
 import type { ProgramPaths, ServerCommand, ServerPlace, Software } from '../../servers/server-host.js'
 import { ADMIN, asAdmin } from './admin.js'
 import { connectionsFor, maxmemoryMb } from './plans.js'
@@ -17,7 +17,8 @@ export function redisSoftware(options: { readonly image: string | undefined; rea
     kind: 'redis',
     ports: ['redis'],
     publicPorts: ['redis'],
-    image: options.image,
+    image:
+      options.image === undefined ? undefined : { name: options.image, programs: inImage(['redis-server', 'redis-check-rdb']) },
     locate: () => locate(options.home),
     remedy: 'apt-get install redis-server (its own server may stay off), or a Docker engine that can pull an image of it',
     prepare,
