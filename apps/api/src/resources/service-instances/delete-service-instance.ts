@@ -2,6 +2,8 @@ import type { Transaction } from '@bloomery/database'
 import type { JobActor } from '../../jobs/jobs.js'
 import { BINDING_PARTS } from '../service-credential-bindings/binding-parts.js'
 import { removeBinding } from '../service-credential-bindings/delete-binding.js'
+import { ROUTE_BINDING_PARTS } from '../service-route-bindings/binding-parts.js'
+import { removeRouteBinding } from '../service-route-bindings/delete-route-binding.js'
 import { INSTANCE_PARTS } from './find-service-instance.js'
 import { recordInstanceEvent } from './instance-events.js'
 
@@ -12,6 +14,8 @@ export async function deleteServiceInstance(tx: Transaction, actor: JobActor, gu
   if (!instance) return
   const bindings = await tx.credentialBinding.findMany({ where: { serviceInstanceGuid: guid }, include: BINDING_PARTS })
   for (const binding of bindings) await removeBinding(tx, actor, binding)
+  const routeBindings = await tx.routeBinding.findMany({ where: { serviceInstanceGuid: guid }, include: ROUTE_BINDING_PARTS })
+  for (const binding of routeBindings) await removeRouteBinding(tx, actor, binding)
   await tx.serviceInstance.delete({ where: { guid } })
   await recordInstanceEvent(tx, actor, instance, 'delete')
 }

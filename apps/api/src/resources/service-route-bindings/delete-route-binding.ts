@@ -21,8 +21,7 @@ export async function deleteRouteBinding(
 ): Promise<{ isGone: boolean; jobGuid: string | undefined }> {
   const { serviceInstance: instance } = binding
   if (!isManaged(instance)) {
-    const { count } = await tx.routeBinding.deleteMany({ where: { guid: binding.guid } })
-    if (count > 0) await recordRouteBindingEvent(tx, actor, binding, 'delete')
+    await removeRouteBinding(tx, actor, binding)
     return { isGone: true, jobGuid: undefined }
   }
   await tx.$executeRaw`SELECT 1 FROM service_instances WHERE guid = ${instance.guid} FOR NO KEY UPDATE`
@@ -46,6 +45,12 @@ export async function deleteRouteBinding(
     ...(as === 'itself' ? { job: { operation: 'service_route_bindings.delete', resourceType: 'service_route_bindings' } } : {}),
   })
   return { isGone: false, jobGuid }
+}
+
+/** Removes a binding that no broker knows of. */
+export async function removeRouteBinding(tx: Transaction, actor: JobActor, binding: RouteBindingParts): Promise<void> {
+  const { count } = await tx.routeBinding.deleteMany({ where: { guid: binding.guid } })
+  if (count > 0) await recordRouteBindingEvent(tx, actor, binding, 'delete')
 }
 
 /** Unbinds every route of that kind, as part of their deletion, and waits for brokers that take their time. */

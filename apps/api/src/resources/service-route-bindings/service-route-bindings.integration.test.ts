@@ -78,6 +78,14 @@ describe('route services', () => {
     expect(await events(bound.body.guid)).toEqual(['audit.service_route_binding.create', 'audit.service_route_binding.delete'])
   })
 
+  it('go with their instance', async () => {
+    const [route, service] = [await aRoute(), await aUserProvided()]
+    const bound = await bind(route.guid, service.guid)
+    expect((await place.developer.delete(`/v3/service_instances/${service.guid}`)).status).toBe(204)
+    expect((await place.developer.get(`${PATH}/${bound.body.guid}`)).status).toBe(404)
+    expect(await events(bound.body.guid)).toContain('audit.service_route_binding.delete')
+  })
+
   it('of a broker are asked for, with the route', async () => {
     const route = await aRoute()
     const service = await aManagedInstance(api, place.space.guid, url, { requires: ['route_forwarding'] })
