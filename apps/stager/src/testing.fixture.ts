@@ -1,7 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { chmod, lstat, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { type Blobstore, openBlobstore } from '@bloomery/blobstore'
 import { type ContainerEngine, DockerEngine, type DockerEngineOptions, ProcessEngine } from '@bloomery/containers'
@@ -105,6 +107,8 @@ export interface Bench {
     diskMb?: number
   }): Promise<{ build: string; app: string }>
   addBuildpack(name: string, files: Files, options?: { position?: number; enabled?: boolean }): Promise<void>
+  /** As a zip that is there already. */
+  addBuildpackFile(name: string, zip: string): Promise<void>
   build(guid: string): Promise<BuildRow | undefined>
   droplet(guid: string | null): Promise<DropletRow>
   packageKey(build: string): Promise<string>
@@ -165,6 +169,19 @@ export async function makeBench(
     const layers = JSON.parse(await readFile(join(droplets, `${sha256}.layers`), 'utf8')) as string[]
     return [sha256, ...layers].map((name) => join(droplets, name))
   }
+  const addBuildpackOf = async (
+    name: string,
+    zip: Readable,
+    { position = 1, enabled = true }: { position?: number; enabled?: boolean } = {},
+  ): Promise<void> => {
+    const { sha256 } = await blobstore.put('buildpacks/incoming', zip)
+    await blobstore.copy('buildpacks/incoming', `buildpacks/${sha256}`)
+    await execute(
+      pool,
+      sql`INSERT INTO buildpacks (guid, name, position, enabled, state, filename, sha256, blob_key)
+          VALUES (${randomUUID()}, ${name}, ${position}, ${enabled}, 'READY', ${`${name}.zip`}, ${sha256}, ${`buildpacks/${sha256}`})`,
+    )
+  }
   return {
     home,
     blobstore,
@@ -220,16 +237,11 @@ export async function makeBench(
       )
       return { build, app }
     },
-    addBuildpack: async (name, files, { position = 1, enabled = true } = {}) => {
+    addBuildpack: async (name, files, options) => {
       const { Readable } = await import('node:stream')
-      const { sha256 } = await blobstore.put('buildpacks/incoming', Readable.from(await zipOf(files)))
-      await blobstore.copy('buildpacks/incoming', `buildpacks/${sha256}`)
-      await execute(
-        pool,
-        sql`INSERT INTO buildpacks (guid, name, position, enabled, state, filename, sha256, blob_key)
-            VALUES (${randomUUID()}, ${name}, ${position}, ${enabled}, 'READY', ${`${name}.zip`}, ${sha256}, ${`buildpacks/${sha256}`})`,
-      )
+      await addBuildpackOf(name, Readable.from(await zipOf(files)), options)
     },
+    addBuildpackFile: (name, zip) => addBuildpackOf(name, createReadStream(zip)),
     build: async (guid) =>
       (await rows<BuildRow>(pool, sql`SELECT state, error, failure, droplet_guid, attempts FROM builds WHERE guid = ${guid}`))[0],
     droplet: async (guid) => {
