@@ -26,6 +26,10 @@ describe('every route and every role', () => {
   let api: TestApi
   beforeAll(async () => {
     api = await startTestApi()
+    // A feature that is off is refused to whoever has the right, too.
+    const flags = ['route_sharing', 'service_instance_sharing']
+    await api.context.db.featureFlag.createMany({ data: flags.map((name) => ({ name, enabled: true })), skipDuplicates: true })
+    await api.context.db.featureFlag.updateMany({ where: { name: { in: flags } }, data: { enabled: true } })
   })
   afterAll(() => api.close())
 

@@ -34,14 +34,14 @@ export function routeSharingRoutes(app: FastifyInstance, context: Context): void
   }
 
   app.get<ByGuid>(SHARED, { config: { permission: 'space.read' } }, async (request) => {
-    await requireFeature(db, 'route_sharing')
     const { guid } = await findRoute(db, request, request.params.guid, 'space.read')
+    await requireFeature(db, 'route_sharing')
     return present(request, guid)
   })
 
   app.post<ByGuid>(SHARED, { config: { permission: 'space.operate' } }, async (request) => {
-    await requireFeature(db, 'route_sharing')
     const route = await findRoute(db, request, request.params.guid, 'space.operate')
+    await requireFeature(db, 'route_sharing')
     const guids = [...new Set(parseBody(Guids, request.body).data.map(({ guid }) => guid))]
     const url = routeUrl(route, route.domain)
     await refuseUnreachable(request, guids, url)
@@ -60,8 +60,8 @@ export function routeSharingRoutes(app: FastifyInstance, context: Context): void
   })
 
   app.delete<BySharing>(`${SHARED}/:space`, { config: { permission: 'space.operate' } }, async (request, reply) => {
-    await requireFeature(db, 'route_sharing')
     const route = await findRoute(db, request, request.params.guid, 'space.operate')
+    await requireFeature(db, 'route_sharing')
     const url = routeUrl(route, route.domain)
     const { space: guid } = request.params
     const target = await findTarget(request, guid, `Unable to unshare route '${url}' from space '${guid}'.`)
@@ -85,8 +85,8 @@ export function routeSharingRoutes(app: FastifyInstance, context: Context): void
     '/v3/routes/:guid/relationships/space',
     { config: { permission: 'space.operate' } },
     async (request, reply) => {
-      await requireFeature(db, 'route_sharing')
       const route = await findRoute(db, request, request.params.guid, 'space.operate')
+      await requireFeature(db, 'route_sharing')
       const { guid } = parseBody(ToOne, request.body).data
       const failed = `Unable to transfer owner of route '${routeUrl(route, route.domain)}' to space '${guid}'.`
       const target = await findTarget(request, guid, failed)

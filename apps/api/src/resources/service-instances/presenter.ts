@@ -3,8 +3,6 @@ import { isUpgradeAvailable } from '@bloomery/domain'
 import { z } from 'zod'
 import { presentMetadata } from '../../http/metadata.js'
 
-export { succeeded } from './last-operation.js'
-
 const Versioned = z.object({ version: z.string() })
 /** The version in a maintenance_info, as it is kept with plans and instances. */
 export const maintenanceVersionOf = (info: unknown): string | undefined => Versioned.safeParse(info).data?.version
