@@ -18,7 +18,9 @@ const MS_LOCK = {
     },
   },
 }
-const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 'binary_buildpack']
+const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'python', 'php', 'nginx', 'binary'].map(
+  (name) => `${name}_buildpack`,
+)
 
 ;(await describeWithDocker())('system buildpacks', () => {
   const database = withPostgres()
@@ -127,7 +129,6 @@ const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 
       /no version of node matches '99\.x'\. Available: \d+\.\d+\.\d+, /,
     ],
     ['no range', { 'package.json': '{"engines":{"node":"the best"}}' }, [], /'the best' is not a version range/],
-    ['a lock of Yarn 2', { 'package.json': '{}', 'yarn.lock': '__metadata:\n  version: 8\n' }, [], /written by Yarn 2 or later/],
     [
       'a package that is not there',
       { 'package.json': '{"dependencies":{"no-such-package-of-ours-1234":"1"}}' },
@@ -150,6 +151,37 @@ const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 
       [],
       /No matching distribution found/,
     ],
+    [
+      'a Gemfile without lock',
+      { Gemfile: "source 'https://gems.example'\n" },
+      [],
+      /Gemfile\.lock is missing: run bundle install/,
+    ],
+    [
+      'another Ruby',
+      { Gemfile: "ruby '2.7.0'\n", 'Gemfile.lock': 'GEM\n' },
+      [],
+      /no version of ruby matches '2\.7\.0'\. Available: 3\.1\.\d/,
+    ],
+    [
+      'another PHP',
+      { 'composer.json': '{"require":{"php":"^7.4"}}' },
+      [],
+      /no version of php matches '\^7\.4'\. Available: 8\.2\.\d+/,
+    ],
+    [
+      'an nginx.conf without port',
+      { 'nginx.conf': 'events {}\nhttp { server { listen 80; } }\n' },
+      [],
+      /no \{\{port\}\} in nginx\.conf/,
+    ],
+    [
+      'an nginx.conf with a mistake',
+      { 'nginx.conf': 'events {}\nhttp { server { listen {{port}}; nonsense on; } }\n' },
+      [],
+      /contains syntax errors:[\s\S]*unknown directive "nonsense"/,
+    ],
+    ['Java without an app', { 'file.txt': '' }, ['java_buildpack'], /no app that Java could start was found/],
     ['a folder that is not there', { Staticfile: 'root: nowhere' }, [], /names the folder 'nowhere', which was not pushed/],
   ])(
     'says clearly: %s',
