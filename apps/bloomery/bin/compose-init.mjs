@@ -25,6 +25,9 @@ function makeSecrets() {
   const password = () => randomBytes(24).toString('base64url')
   const postgres = secret('postgres-password', password)
   secret('database-url', () => process.env.DATABASE_URL || `postgres://bloomery:${postgres}@postgres:5432/bloomery`)
+  const port = process.env.BLOOMERY_POSTGRES_PORT || 8095
+  secret('broker-database-url', () => process.env.DATABASE_URL || `postgres://bloomery:${postgres}@127.0.0.1:${port}/bloomery`)
+  secret('broker-password', password)
   const redis = /^requirepass (.*)$/m.exec(
     secret('redis-conf', () => `requirepass ${password()}\nsave ""\nappendonly no\nmaxmemory-policy noeviction`),
   )?.[1]
@@ -109,6 +112,7 @@ try {
 
   docker compose up -d --build
   cf api http://localhost:${port}
+  docker compose exec broker node apps/bloomery/dist/register-broker.entry.js   # once all are healthy: the bundled services
   cf login -u admin -p "$(cat .bloomery-compose/secrets/admin-password)" -o bloomery -s dev`)
 } catch (error) {
   console.error(error instanceof StackBuildError ? error.message : error)

@@ -23,6 +23,10 @@ const checks: Readonly<Record<string, () => Promise<void>>> = {
   api: () => answers(portOf(setting('BLOOMERY_API_LISTEN'))),
   // As load balancers ask: about the router itself, whatever the API says.
   router: () => answers(portOf(`:${setting('BLOOMERY_HTTP_PORT')}`), { 'user-agent': 'HTTP-Monitor/1.1' }),
+  broker: () => {
+    const listen = setting('BLOOMERY_BROKER_LISTEN')
+    return answers(portOf(listen), {}, { host: listen.slice(0, listen.lastIndexOf(':')), path: '/healthz' })
+  },
   scheduler: () => shakesHands('scheduler', portOf(setting('BLOOMERY_SCHEDULER_LISTEN'))),
   logs: () => shakesHands('logs', portOf(setting('BLOOMERY_LOGS_LISTEN'))),
   cell: async () => {
@@ -49,9 +53,13 @@ const checks: Readonly<Record<string, () => Promise<void>>> = {
   },
 }
 
-function answers(port: number, headers: Record<string, string> = {}): Promise<void> {
+function answers(
+  port: number,
+  headers: Record<string, string> = {},
+  { host = '127.0.0.1', path = '/' }: { host?: string; path?: string } = {},
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    const call = get({ host: '127.0.0.1', port, path: '/', headers, timeout: TIMEOUT_MS, agent: false }, (response) => {
+    const call = get({ host, port, path, headers, timeout: TIMEOUT_MS, agent: false }, (response) => {
       response.resume()
       if (response.statusCode === 200) resolve()
       else reject(new Error(`port ${port} answers ${response.statusCode ?? 'nothing'}`))
