@@ -1,6 +1,5 @@
 import { mkdirSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createPool } from '@bloomery/database/sql'
 import { serverUser } from '@bloomery/embedded'
@@ -12,6 +11,7 @@ import type { BrokerConfig } from './config.js'
 import type { Engine } from './engines/engine.js'
 import { bundledEngines, bundledSoftware } from './engines/bundled.js'
 import { keepLimits } from './engines/limits.js'
+import { partsFolder } from './engines/mongodb/parts-folder.js'
 import { EngineChoice } from './engines/engine-choice.js'
 import { buildApp } from './http/app.js'
 import { presentMetrics } from './metrics/metrics.js'
@@ -63,7 +63,7 @@ export async function createBroker(options: {
   const owner = serverUser(SERVERS_USER)
   const folders = new ServiceFolders(config.installation, owner)
   const { home } = config.installation
-  const parts = { sources: MONGODB_SOURCES, target: join(home, 'mongodb-server'), find: findProgram }
+  const parts = { sources: MONGODB_SOURCES, target: partsFolder(home), find: findProgram }
   const gateProgram = options.gateProgram ?? fileURLToPath(new URL('./mongo-gate.entry.js', import.meta.url))
   const bundled = { owner, home, images: config.images, mongodb: { parts, gateProgram, node: process.execPath } }
   const host = new LocalServerHost({

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { startDevelopmentServer, SOCKET_FILE, type DevelopmentServer } from './development-server.js'
@@ -44,10 +44,4 @@ export async function startTestServer(): Promise<TestServer> {
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-/** How a gate's own process would start the server in that folder. */
-export async function testServerCommand(folder: string): Promise<readonly [string, ...string[]]> {
-  mkdirSync(folder, { recursive: true })
-  return serverCommand({ built: await buildServer(SOFTWARE), folder, java: 'java', heapMb: 64 })
 }
