@@ -1,32 +1,11 @@
-import type { Pool } from '@bloomery/database/sql'
 import type { Logger } from '@bloomery/telemetry'
 import fastify, { type FastifyInstance } from 'fastify'
 import { presentCatalog } from '../catalog/catalog.js'
-import type { Engine } from '../engines/engine.js'
-import type { Intake } from '../operations/intake.js'
-import type { OperationLog } from '../operations/operation-log.js'
-import type { Vault } from '../state/vault.js'
 import { OsbError } from './errors.js'
-import { type Account, authenticate, checkHeaders } from './guard.js'
+import { authenticate, checkHeaders } from './guard.js'
+import type { AppParts } from './app-parts.js'
 import { serviceBindingRoutes } from './service-bindings.js'
 import { serviceInstanceRoutes } from './service-instances.js'
-
-export interface AppParts {
-  readonly pool: Pool
-  /** All there are; those that are here now are asked for with each catalog. */
-  readonly engines: readonly Engine[]
-  readonly available: () => readonly Engine[]
-  readonly account: Account
-  readonly intake: Intake
-  readonly operations: OperationLog
-  readonly vault: Vault
-  /** Called after an operation was written down. */
-  readonly nudge: () => void
-  /** How long an answer may wait for an operation to end before it says 202. */
-  readonly patienceMs: number
-  readonly metrics: () => Promise<string>
-  readonly log: Logger
-}
 
 /** The broker's listener. */
 export function buildApp(parts: AppParts): FastifyInstance {

@@ -6,7 +6,7 @@ import { findOperation, latestOperation } from '../state/operations.js'
 import type { BindingRecord } from '../state/records.js'
 import type { Vault } from '../state/vault.js'
 import { BindingPath, parse, presentOperation } from './answers.js'
-import type { AppParts } from './app.js'
+import type { AppParts } from './app-parts.js'
 import { gone, OsbError } from './errors.js'
 import { acceptsIncomplete } from './service-instances.js'
 

@@ -5,7 +5,7 @@ import { findInstance, listBackups } from '../state/instances.js'
 import { findOperation, latestOperation, openOperations } from '../state/operations.js'
 import type { BackupRecord, InstanceRecord } from '../state/records.js'
 import { AsyncQuery, InstancePath, parse, presentOperation } from './answers.js'
-import type { AppParts } from './app.js'
+import type { AppParts } from './app-parts.js'
 import { asyncRequired, concurrencyError, gone, OsbError } from './errors.js'
 
 const PATH = '/v2/service_instances/:instance'
