@@ -21,4 +21,9 @@ export async function dropOldRows(on: Queryable): Promise<void> {
           FROM deployments WHERE status_value = 'FINALIZED') old
         WHERE deployments.guid = old.guid AND old.place > ${KEPT.deployments}`,
   )
+  // What a droplet without bits was made of helps nobody.
+  await execute(
+    on,
+    sql`DELETE FROM droplet_components USING droplets d WHERE d.guid = droplet_components.droplet_guid AND d.state = 'EXPIRED'`,
+  )
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { versionKey } from '@bloomery/domain'
+import { eventually } from '@bloomery/testing'
 import { adminScopes, anOrganization, startTestApi, type TestApi } from '../../testing.fixture.js'
 
 let api: TestApi
@@ -85,6 +86,44 @@ describe('components', () => {
       ],
     })
     expect((await place.stranger.get(`/bloomery/v1/droplets/${droplet.guid}/bom`)).status).toBe(404)
+  })
+})
+
+describe('a droplet that serves again', () => {
+  it('is listed with the package that was found to give it, and goes with its bill to another app', async () => {
+    const { db } = api.context
+    const { app, droplet } = await aDroplet(place.space.guid, 'again', [['pkg:npm/a@1.0.0', 'a', '1.0.0']])
+    const twin = await db.package.create({ data: { guid: randomUUID(), appGuid: app.guid, state: 'READY' } })
+    const listed = async () =>
+      (await place.developer.get(`/v3/packages/${twin.guid}/droplets?states=STAGED`)).body.resources.map(
+        (each: { guid: string }) => each.guid,
+      )
+    expect(await listed()).toEqual([])
+    await db.build.create({
+      data: {
+        guid: randomUUID(),
+        appGuid: app.guid,
+        packageGuid: twin.guid,
+        dropletGuid: droplet.guid,
+        state: 'STAGED',
+        reused: true,
+        stack: 'cflinuxfs4',
+        stagingMemoryMb: 1,
+        stagingDiskMb: 1,
+      },
+    })
+    expect(await listed()).toEqual([droplet.guid])
+    const { app: target } = await aDroplet(place.space.guid, 'copy', [], false)
+    api.blobs.blobs.set('droplets/original', { bytes: Buffer.from('x'), modifiedAt: new Date() })
+    await db.droplet.update({ where: { guid: droplet.guid }, data: { blobKey: 'droplets/original', inputs: { bits: 'x' } } })
+    const copy = await place.developer.post(`/v3/droplets?source_guid=${droplet.guid}`, {
+      relationships: { app: { data: { guid: target.guid } } },
+    })
+    const done = await eventually(async () => {
+      const row = await db.droplet.findUnique({ where: { guid: copy.body.guid }, include: { components: true } })
+      return row?.state === 'STAGED' ? row : undefined
+    })
+    expect(done).toMatchObject({ inputs: { bits: 'x' }, components: [{ purl: 'pkg:npm/a@1.0.0' }] })
   })
 })
 

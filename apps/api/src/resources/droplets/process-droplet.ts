@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ArchiveError, extractTar, PACKAGE_LIMITS } from '@bloomery/archives'
 import { CfError } from '@bloomery/contracts'
-import type { Prisma } from '@bloomery/database'
+import { execute, sql, type Prisma } from '@bloomery/database'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import type { Context } from '../../http/context.js'
@@ -72,8 +72,11 @@ const readStagingInfo = ({ blobstore, settings }: Context, guid: string): Promis
     return parsed.success ? parsed.data : {}
   })
 
-/** Copies a droplet to another app. May be run again. */
-export async function copyDroplet({ db, blobstore }: Context, { from, to }: z.infer<typeof CopyDropletParams>): Promise<void> {
+/** Copies a droplet to another app, with what is known of its content. May be run again. */
+export async function copyDroplet(
+  { db, pool, blobstore }: Context,
+  { from, to }: z.infer<typeof CopyDropletParams>,
+): Promise<void> {
   const [source, target] = await Promise.all([
     db.droplet.findUnique({ where: { guid: from } }),
     db.droplet.findUnique({ where: { guid: to } }),
@@ -87,6 +90,12 @@ export async function copyDroplet({ db, blobstore }: Context, { from, to }: z.in
     throw new CfError('UnprocessableEntity', 'The droplet to copy from was deleted.')
   }
   await blobstore.copy(source.blobKey, dropletKey(to))
+  await execute(
+    pool,
+    sql`INSERT INTO droplet_components (droplet_guid, purl, name, version, version_key, kind, source, checksum)
+        SELECT ${to}, purl, name, version, version_key, kind, source, checksum FROM droplet_components WHERE droplet_guid = ${from}
+        ON CONFLICT DO NOTHING`,
+  )
   await db.droplet.updateMany({
     where: { guid: to, state: 'COPYING' },
     data: {
@@ -95,6 +104,7 @@ export async function copyDroplet({ db, blobstore }: Context, { from, to }: z.in
       sizeBytes: source.sizeBytes,
       blobKey: dropletKey(to),
       processTypes: source.processTypes as Prisma.InputJsonObject,
+      ...(source.inputs === null ? {} : { inputs: source.inputs as Prisma.InputJsonObject }),
     },
   })
 }
