@@ -36,6 +36,7 @@ import { roleRoutes } from './resources/roles/routes.js'
 import { rootRoutes } from './resources/root/routes.js'
 import { routerGroupRoutes } from './resources/router-groups/routes.js'
 import { destinationRoutes } from './resources/routes/destination-routes.js'
+import { routeExplanationRoutes } from './resources/routes/explanation-routes.js'
 import { routeRoutes } from './resources/routes/routes.js'
 import { routeSharingRoutes } from './resources/routes/sharing-routes.js'
 import { serviceBrokerRoutes } from './resources/service-brokers/routes.js'
@@ -79,6 +80,7 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   routeRoutes,
   destinationRoutes,
   routeSharingRoutes,
+  routeExplanationRoutes,
   routerGroupRoutes,
   appRoutes,
   appEnvironmentRoutes,

@@ -67,7 +67,7 @@ describe('explain build', () => {
     expect(stdout).toContain('StagingError: Staging error: too little (out-of-memory)\nWhat to do: Ask for more.')
     expect(stdout).toContain('   two')
     expect(stdout).toContain('Waits: 2 builds are under way')
-    expect((await bloom.run('explain route shop')).stderr).toContain('bloom explain build')
+    expect((await bloom.run('explain weather shop')).stderr).toContain('bloom explain build')
     bloom.answer('POST /bloomery/v1/builds/b/actions/cancel', 202, {})
     expect((await bloom.run('cancel-build shop')).stdout).toMatch(/OK\n$/)
   })
@@ -132,5 +132,43 @@ describe('stack rollout', () => {
     expect(stderr).toContain('two did not come up, 1 more app is as before')
     expect(deployed).toBe(2)
     expect((await bloom.run('stack list')).stderr).toContain('bloom stack rollout')
+  })
+})
+
+describe('explain route', () => {
+  const found = {
+    outcome: 'no-instance',
+    status: 404,
+    sentence: 'The route shop.test leads to shop, of which no instance takes requests now (0 crashed).',
+    next_step: 'See why: cf app shop',
+    route: { url: 'shop.test', protocol: 'http', options: { loadbalancing: 'hash' }, route_service_url: null },
+    considered: [{ url: 'shop.test/cart', reason: 'its path does not match' }],
+    destinations: [
+      {
+        app: { name: 'shop', state: 'STARTED' },
+        process_type: 'web',
+        weight: null,
+        protocol: null,
+        instances: [{ index: 0, state: 'crashed', routable: false, cell: 'cell-1', detail: 'exit status 1' }],
+      },
+    ],
+    routers: [{ id: 'main-w0', applied_revision: '3', silent: true }],
+  }
+
+  it('tells where a request would go, and why it does not', async () => {
+    bloom.answer('GET /bloomery/v1/routes/explanation', 200, found)
+    const { code, stdout } = await bloom.run('explain route shop.test/x')
+    expect(code).toBe(0)
+    for (const text of [
+      '404: The route shop.test leads to shop',
+      'What to do: See why: cf app shop',
+      'loadbalancing=hash',
+      'exit status 1',
+      'its path does not match',
+      'main-w0',
+    ])
+      expect(stdout).toContain(text)
+    expect(JSON.parse((await bloom.run('explain route shop.test --json')).stdout)).toEqual(found)
+    expect((await bloom.run('explain weather here')).stderr).toMatch(/builds and routes/)
   })
 })

@@ -5,10 +5,10 @@ export const STAGING_VERBS: readonly Verb[] = [
   verb({
     name: 'explain',
     group: 'Advanced',
-    summary: 'Explain why something is as it is: a build, by its guid or by the app whose newest it is',
+    summary: 'Explain why something is as it is: a build, by its guid or by the app whose newest it is; a route, by HOST[/PATH]',
     operands: ['KIND', 'NAME_OR_GUID'],
     flags: { json: { kind: 'switch', long: 'json', summary: 'print the answer as the API gives it' } },
-    examples: ['bloom explain build my-app', 'bloom explain build 7f5a2d8e-…'],
+    examples: ['bloom explain route shop.apps.example.com/cart', 'bloom explain build my-app', 'bloom explain build 7f5a2d8e-…'],
     run: async (context, [kind, name], flags) =>
       (await import('./commands/explanations.js')).explainCommand(context, kind, name, flags),
   }),

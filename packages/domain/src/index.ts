@@ -1,5 +1,12 @@
 export { normalizePath, RouteIndex, type IndexedRoute } from './routing/route-index.js'
 export { coversPorts, includesPort, parsePortRanges, pickPort, portsOf, type PortRange } from './routing/port-ranges.js'
+export {
+  explainRoute,
+  hostCandidates,
+  parseRequestAddress,
+  type ExplainedDestination,
+  type RequestAddress,
+} from './routing/explain-route.js'
 export { diffRoutes, type RouteDiff } from './routing/route-diff.js'
 export {
   areAllFull,

@@ -1,5 +1,6 @@
 import { ClientError } from '@bloomery/client'
 import type { Context } from '../context.js'
+import { explainRoute } from './route-explanation.js'
 
 interface Checksummed {
   readonly name: string
@@ -49,7 +50,12 @@ export async function explainCommand(
   name: string,
   flags: { readonly json?: boolean },
 ): Promise<void> {
-  if (kind !== 'build') throw new ClientError('bad-argument', `bloom explains builds: bloom explain build ${name}`)
+  if (kind === 'route') return explainRoute(context, name, flags)
+  if (kind !== 'build')
+    throw new ClientError(
+      'bad-argument',
+      `bloom explains builds and routes: bloom explain build ${name}, bloom explain route ${name}`,
+    )
   const guid = GUID.test(name) ? name : await newestBuild(context, name)
   const found = await context.client.get<Explanation>(`/bloomery/v1/builds/${guid}/explanation`)
   if (flags.json) return context.terminal.line(JSON.stringify(found, null, 2))
