@@ -153,7 +153,12 @@ export async function run() {
     )
     for (const tool of tools) {
       const runs = []
-      for (let i = 0; i < RUNS; i++) runs.push(await oneApp(api, tool, i))
+      for (let i = 0; i < RUNS; i++) {
+        const figures = await oneApp(api, tool, i)
+        // Told as they come: a run that is ended halfway has not been for nothing.
+        process.stderr.write(`${tool.language} ${JSON.stringify(figures)}\n`)
+        runs.push(figures)
+      }
       results[tool.language] = {
         bareSeconds: summary(runs.map(({ bare }) => bare)),
         coldToBare: summary(runs.map(({ cold, bare }) => cold / bare)),
