@@ -28,6 +28,7 @@ import { ContainerRuntime } from './servers/container-runtime.js'
 import { ProgramRuntime } from './servers/program-runtime.js'
 import { findProgram } from './servers/programs.js'
 import type { Runtime } from './servers/runtime.js'
+import { keepResealed } from './state/reseal.js'
 import { inBrokerSchema, prepareSchema } from './state/schema.js'
 import { Vault } from './state/vault.js'
 
@@ -91,6 +92,7 @@ export async function createBroker(options: {
       keepSchedule({ pool, intake, nudge: () => runner.nudge(), log }, signal),
       keepLimits({ pool, engines, log }, signal),
       keepRest({ pool, engines, host, log }, signal),
+      keepResealed({ pool, vault, log }, signal),
       choice.keepLooking(signal),
     ])
   })

@@ -8,6 +8,11 @@ export class Vault {
     return this.keyring.encrypt(text, `broker:${context}`)
   }
 
+  /** The key that new secrets are under. */
+  get currentKeyId(): string {
+    return this.keyring.currentKeyId
+  }
+
   open(secret: unknown, context: string): string {
     return this.keyring.decrypt(secret, `broker:${context}`)
   }
