@@ -189,7 +189,7 @@ export class EndpointChannel {
           const part = from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to)
           this.#remaining -= to - from
           from = to
-          if (this.#remaining === 0) this.#state = 'idle'
+          if (this.#remaining === 0) this.#complete(chunk.length - from)
           this.#listener?.onBody(part)
           if (this.#remaining === 0) this.#listener?.onResponseEnd()
           break
@@ -223,11 +223,11 @@ export class EndpointChannel {
     const stopped = parser.readHead(chunk, from)
     if (parser.error !== undefined) this.#fail(coded('HPE_INVALID', `malformed response: ${parser.error}`))
     else if (parser.headBytes > LIMITS.maxHeadBytes) this.#fail(coded('HPE_HEADER_OVERFLOW', 'response head too large'))
-    else if (parser.done) this.#onHead()
+    else if (parser.done) this.#onHead(chunk.length - stopped)
     return stopped
   }
 
-  #onHead(): void {
+  #onHead(left: number): void {
     const parser = this.#parser
     const { status, reason, httpVersion } = parser
     const headers = parser.takeFields()
@@ -246,9 +246,16 @@ export class EndpointChannel {
     this.#reusable = parser.keepAlive && framing !== 'close' && httpVersion === '1.1'
     const hint = headers.get('keep-alive')
     if (hint !== undefined) this.#idleMs = idleTimeOf(hint)
-    this.#state = framing === 'none' ? 'idle' : framing
+    if (framing === 'none') this.#complete(left)
+    else this.#state = framing
     this.#listener?.onHead({ status, reason, headers, framing })
     if (framing === 'none') this.#listener?.onResponseEnd()
+  }
+
+  /** The answer has been read. What is left was not asked for, and would be taken for the answer to the next request. */
+  #complete(left: number): void {
+    this.#state = 'idle'
+    if (left > 0) this.#reusable = false
   }
 
   /** undefined: refused, and the channel has failed. */
@@ -282,7 +289,7 @@ export class EndpointChannel {
     if (parser.error !== undefined) this.#fail(coded('HPE_INVALID', `malformed response: ${parser.error}`))
     else if (parser.done) {
       parser.done = false
-      this.#state = 'idle'
+      this.#complete(chunk.length - stopped)
       const trailers = parser.takeFields()
       if (trailers.size > 0) this.#listener?.onTrailers(trailers)
       this.#listener?.onResponseEnd()

@@ -27,6 +27,11 @@ export class MessageParser implements LlhttpEvents {
   #to = 0
   #fresh = true
   #headBytes = 0
+  /** Bytes of empty lines before the request. */
+  #leading = 0
+  #targetBegun = false
+  #targetAt = 0
+  #lineChecked = false
   #trailerBytes = 0
   #complete = false
 
@@ -78,11 +83,12 @@ export class MessageParser implements LlhttpEvents {
   readHead(chunk: Buffer, from: number): number {
     if (this.#fresh) this.#begin()
     while (from < chunk.length && !this.done && this.error === undefined) {
+      if (this.#headBytes === this.#leading && !this.#isResponse) this.#readLeading(chunk, from)
       const to = Math.min(chunk.length, from + HEAD_WINDOW_BYTES)
       const stopped = this.#execute(chunk, from, to)
       this.#headBytes += stopped - from
       from = stopped
-      if (this.#complete) {
+      if (this.#complete && this.error === undefined) {
         this.done = true
         this.#fresh = true
         this.#trimValues()
@@ -117,8 +123,23 @@ export class MessageParser implements LlhttpEvents {
     this.#llhttp.free()
   }
 
+  /** Empty lines before a request are allowed; llhttp takes any mix of their bytes. */
+  #readLeading(chunk: Buffer, from: number): void {
+    for (let at = from; at < chunk.length; at++) {
+      const byte = chunk[at]
+      if (byte !== CR && byte !== LF) {
+        if (this.#leading % 2 === 1) this.error = 'Malformed line end'
+        return
+      }
+      if (byte !== (this.#leading++ % 2 === 0 ? CR : LF)) this.error = 'Malformed line end'
+    }
+  }
+
   #begin(): void {
     this.#llhttp.reset()
+    this.#leading = 0
+    this.#targetBegun = false
+    this.#lineChecked = this.#isResponse
     this.#fresh = false
     this.#fields = []
     this.#last = NOTHING
@@ -173,6 +194,12 @@ export class MessageParser implements LlhttpEvents {
   }
 
   onUrl(at: number, length: number): void {
+    if (!this.#targetBegun) {
+      this.#targetBegun = true
+      // llhttp takes any number of spaces there.
+      this.#targetAt = this.#headBytes + at
+      if (this.#targetAt !== this.#leading + this.method.length + 1) this.error = 'Malformed request line'
+    }
     this.target += this.#part(at, length)
   }
 
@@ -181,6 +208,12 @@ export class MessageParser implements LlhttpEvents {
   }
 
   onHeaderField(at: number, length: number): void {
+    if (!this.#lineChecked) {
+      this.#lineChecked = true
+      // Nor does it mind more spaces here. A request without any field is refused for want of a Host.
+      if (this.#headBytes + at !== this.#targetAt + this.target.length + AFTER_TARGET.length)
+        this.error = 'Malformed request line'
+    }
     const fields = this.#fields
     if (this.#last === FIELD && this.#continues) this.#append(this.#part(at, length))
     else {
@@ -239,5 +272,8 @@ export class MessageParser implements LlhttpEvents {
 
 const EMPTY = Buffer.alloc(0)
 const TRANSFER_ENCODING = 'transfer-encoding'
+const AFTER_TARGET = ' HTTP/1.1\r\n'
+const CR = 13
+const LF = 10
 const SPACE = 32
 const TAB = 9

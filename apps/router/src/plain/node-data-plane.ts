@@ -110,7 +110,8 @@ export class NodeDataPlane implements DataPlane {
     server.on('checkExpectation', serve)
     server.on('upgrade', (request, socket, head) => {
       const { method = 'GET', httpVersion, rawHeaders } = request
-      if (!(socket instanceof Socket)) socket.destroy()
+      // Node hands it over even while an earlier request on the connection is unanswered.
+      if (!(socket instanceof Socket) || (socket as { readonly _httpMessage?: unknown })._httpMessage) socket.destroy()
       else if (upgradeProtocol({ method, httpVersion, headers: RawHeaders.from(rawHeaders) }) !== undefined)
         this.#serveUpgrade(request, socket, head, secure)
       else asPlainRequest(server, request, socket, head)
@@ -135,11 +136,6 @@ export class NodeDataPlane implements DataPlane {
   }
 
   #serveUpgrade(request: IncomingMessage, socket: Socket, head: Buffer, secure: boolean): void {
-    // Node hands it over even while an earlier request on the connection is unanswered.
-    if ((socket as { readonly _httpMessage?: unknown })._httpMessage) {
-      socket.destroy()
-      return
-    }
     // The same answers as for other requests; the connection ends after any that is not the switch.
     const response = new ServerResponse(request)
     response.shouldKeepAlive = false
@@ -199,6 +195,10 @@ function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
 const refuse = (socket: Duplex, detail: string): void => writeRaw(socket, 'badRequest', detail)
 
 function writeRaw(socket: Duplex, name: 'badRequest' | 'requestTimeout' | 'headTooLarge', detail = ''): void {
+  if (!socket.writable) {
+    socket.destroy()
+    return
+  }
   const { status, reason, headers, body } = presentAnswer(name, { host: '', detail })
   socket.end(`HTTP/1.1 ${status} ${reason}\r\n${RawHeaders.from(headers).toLines()}Connection: close\r\n\r\n${body}`)
 }
