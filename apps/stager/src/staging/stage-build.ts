@@ -73,8 +73,6 @@ export async function stageBuild(
   signal: AbortSignal,
 ): Promise<{ outcome: Outcome; cleanUp: () => Promise<void> }> {
   const { engine } = parts
-  // Only an earlier try can have left anything.
-  if (build.attempts > 1) await removeContainers(engine, (labels) => labels[BUILD_LABEL] === build.guid)
   const name = containerName(build)
   const workspace = new Workspace(join(parts.workFolder, name))
   const cleanUp = async (): Promise<void> => {
@@ -218,6 +216,8 @@ class Staging {
     const { parts, build, log, signal, workspace } = this
     const { prepared } = given
     log.say(`Cell ${parts.nodeId} creating container for instance ${build.guid}`)
+    // An earlier try may have lost its engine, and left its container running.
+    await removeContainers(parts.engine, (labels) => labels[BUILD_LABEL] === build.guid)
     const settings = await parts.clientSettings()
     const cache = await parts.caches.open(build.appGuid, build.stack, given.clearedAt)
     const droplets = parts.cellDroplets()
