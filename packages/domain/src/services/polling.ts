@@ -32,11 +32,15 @@ export const pollingDeadline = (
   return new Date(situation.startedAt.getTime() + seconds * 1000)
 }
 
-/** When to ask again; undefined once that would be after the deadline. `Retry-After` lengthens an interval, and never shortens it. */
+/**
+ * When to ask again; undefined once the time is over. `Retry-After` lengthens an interval, and never shortens it; the last question is
+ * asked at the deadline, however far apart the questions are by then.
+ */
 export function nextPollAt(situation: PollingSituation, rules: PollingRules): Date | undefined {
   const grown = rules.intervalSeconds * rules.backoffRate ** situation.polls
   const wanted = Math.max(Math.min(grown, rules.maxIntervalSeconds), situation.retryAfterSeconds ?? 0)
-  const seconds = Math.min(wanted, MAX_POLL_INTERVAL_SECONDS)
-  const at = new Date(situation.now.getTime() + seconds * 1000)
-  return at > pollingDeadline(situation, rules) ? undefined : at
+  const at = new Date(situation.now.getTime() + Math.min(wanted, MAX_POLL_INTERVAL_SECONDS) * 1000)
+  const deadline = pollingDeadline(situation, rules)
+  if (at <= deadline) return at
+  return deadline.getTime() - situation.now.getTime() < rules.intervalSeconds * 1000 ? undefined : deadline
 }

@@ -45,6 +45,7 @@ describe('polling', () => {
       { polls: 0, startedAt: START, now: after(9), maximumPollingSeconds: 10 },
       undefined,
     ],
+    ['asks once more at the deadline', { polls: 20, startedAt: START, now: after(5), maximumPollingSeconds: 10 }, 5],
     ['takes no duration for none', { polls: 0, startedAt: START, now: START, maximumPollingSeconds: 0 }, 2],
   ])('%s', (_name, situation, seconds) => {
     const at = nextPollAt(situation, RULES)
