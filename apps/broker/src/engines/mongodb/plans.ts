@@ -13,11 +13,10 @@ export const MONGODB: Offering = {
 
 /** The rest of an instance's memory is for the gate before the server, and for what a JVM needs beside its heap. */
 const BESIDE_THE_HEAP_MB = 192
-const CONNECTIONS_PER_HEAP_MB = 1.5
 const MIB = 1024 * 1024
 
 export const heapMb = (memoryMb: number): number => memoryMb - BESIDE_THE_HEAP_MB
-export const connectionsFor = (memoryMb: number): number => Math.floor(heapMb(memoryMb) * CONNECTIONS_PER_HEAP_MB)
+export const connectionsFor = (memoryMb: number): number => Math.min(heapMb(memoryMb), 300)
 /** One document of the largest size always fits; batches are cut by drivers to what they are told. */
 export const maxMessageBytes = (memoryMb: number): number =>
   Math.max(16 * MIB + 16 * 1024, Math.floor((heapMb(memoryMb) * MIB) / 6))
@@ -27,7 +26,7 @@ const development = (id: string, name: string, memoryMb: number, diskMb: number)
   name,
   description:
     `A MongoDB-compatible server for development, not MongoDB: no transactions, change streams, text search or replica sets, ` +
-    `and a crash may lose the last second; ${diskMb / 1024} GB of data, ${connectionsFor(memoryMb)} connections`,
+    `and a crash may lose the last second; ${diskMb} MB of data, ${connectionsFor(memoryMb)} connections`,
   style: 'dedicated',
   memoryMb,
   diskMb,
@@ -35,12 +34,12 @@ const development = (id: string, name: string, memoryMb: number, diskMb: number)
   bullets: [
     'A development server of its own; MongoDB-compatible, not MongoDB',
     'No transactions, change streams, text search, replica sets',
-    `${diskMb / 1024} GB of data`,
+    `${diskMb} MB of data; what an aggregation groups has to fit into ${heapMb(memoryMb)} MB of memory`,
     `${connectionsFor(memoryMb)} connections`,
   ],
 })
 
 export const MONGODB_PLANS: readonly Plan[] = [
-  development('7d4e2f90-1c3b-4a86-b5d7-3c9a1f3f1a01', 'development', 256, 1_024),
-  development('7d4e2f90-1c3b-4a86-b5d7-3c9a1f3f1a02', 'development-large', 320, 4_096),
+  development('7d4e2f90-1c3b-4a86-b5d7-3c9a1f3f1a01', 'development', 320, 256),
+  development('7d4e2f90-1c3b-4a86-b5d7-3c9a1f3f1a02', 'development-large', 640, 1_024),
 ]
