@@ -37,6 +37,7 @@ describe('docker-compose.yml', () => {
   it('has every role and both stores, each with a health check, a restart policy and bounded logs', () => {
     expect(Object.keys(file.services).sort()).toEqual([
       'api',
+      'broker',
       'cell',
       'logs',
       'postgres',
@@ -71,16 +72,16 @@ describe('docker-compose.yml', () => {
     }
   })
 
-  it('publishes nothing beyond loopback unless told to, and only cell and router are on the network of the machine', () => {
+  it('publishes nothing beyond loopback unless told to, and only cell, router and broker are on the network of the machine', () => {
     for (const [, each] of services)
-      for (const port of each.ports) expect(port).toMatch(/^\$\{BLOOMERY_(API|INTERNAL)_ADDRESS:-127\.0\.0\.1\}:/)
-    expect(services.filter(([, each]) => each.network_mode === 'host').map(([name]) => name)).toEqual(['cell', 'router'])
+      for (const port of each.ports) expect(port).toMatch(/^(\$\{BLOOMERY_(API|INTERNAL)_ADDRESS:-127\.0\.0\.1\}|127\.0\.0\.1):/)
+    expect(services.filter(([, each]) => each.network_mode === 'host').map(([name]) => name)).toEqual(['cell', 'router', 'broker'])
     expect(service('router').environment['BLOOMERY_BIND']).toBe('${BLOOMERY_BIND:-127.0.0.1}')
   })
 
-  it('runs as root only what must: the stager and the cell, which hold the socket of the engine', () => {
+  it('runs as root only what must: the stager, the cell and the broker, which hold the socket of the engine', () => {
     const holders = services.filter(([, each]) => each.volumes.some((volume) => volume.includes('docker.sock')))
-    expect(holders.map(([name]) => name)).toEqual(['stager', 'cell'])
+    expect(holders.map(([name]) => name)).toEqual(['stager', 'cell', 'broker'])
     for (const name of ['api', 'scheduler', 'logs', 'router']) expect(service(name).user).toBe('1000:1000')
   })
 

@@ -50,6 +50,8 @@ suite('docker compose, for real', () => {
       BLOOMERY_API_INTERNAL_PORT: String(await freePort()),
       BLOOMERY_SCHEDULER_PORT: String(await freePort()),
       BLOOMERY_LOGS_PORT: String(await freePort()),
+      BLOOMERY_POSTGRES_PORT: String(await freePort()),
+      BLOOMERY_BROKER_PORT: String(await freePort()),
     }
     for (const name of Object.keys(env)) if (name.startsWith('BLOOMERY_TEST_')) delete env[name]
     execFileSync(process.execPath, [join(REPOSITORY, 'apps/bloomery/bin/compose-init.mjs')], { env, stdio: 'ignore' })
@@ -60,7 +62,7 @@ suite('docker compose, for real', () => {
 
   afterAll(() => {
     if (env['COMPOSE_PROJECT_NAME'] === undefined) return
-    run('stop', 'cell')
+    run('stop', 'cell', 'broker')
     run('run', '--rm', '--no-deps', 'cell', 'apps/bloomery/dist/stop-apps.entry.js')
     run('down', '-v')
     expect(dockerOut('volume', 'ls', '-q', '--filter', `name=${project}_`)).toBe('')
