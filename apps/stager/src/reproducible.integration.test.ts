@@ -2,7 +2,18 @@ import { rows, sql } from '@bloomery/database/sql'
 import { describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
 import { type Bench, examplePath, type Files, makeBench } from './testing.fixture.js'
 
-const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 'binary_buildpack']
+const SYSTEM = ['staticfile', 'java', 'ruby', 'nodejs', 'go', 'python', 'php', 'nginx', 'binary'].map(
+  (name) => `${name}_buildpack`,
+)
+type Case = [string, string | Files, string[], readonly string[]]
+/** Compiled twice from nothing: with the longer suites only. */
+const COMPILED: Case[] =
+  process.env['BLOOMERY_TEST_FULL'] === '1'
+    ? [
+        ['Go', examplePath('go-app'), [], ['pkg:golang/github.com/go-chi/chi/v5@v5.2.3']],
+        ['Java', examplePath('java-app'), [], ['pkg:maven/org.springframework/spring-web@']],
+      ]
+    : []
 
 ;(await describeWithDocker())('two stagings of the same input', () => {
   const database = withPostgres()
@@ -24,9 +35,13 @@ const SYSTEM = ['staticfile_buildpack', 'nodejs_buildpack', 'python_buildpack', 
     return { app, guid: row.droplet_guid ?? '', ...(await bench.droplet(row.droplet_guid)) }
   }
 
-  it.each<[string, string | Files, string[], readonly string[]]>([
+  it.each<Case>([
     ['Node', examplePath('express-app'), [], ['pkg:npm/express@', 'pkg:npm/ejs@']],
     ['Python', examplePath('flask-app'), [], ['pkg:pypi/flask@', 'pkg:pypi/gunicorn@']],
+    ...COMPILED,
+    ['Ruby', examplePath('ruby-app'), [], ['pkg:gem/sinatra@3.0.5']],
+    ['PHP', examplePath('php-app'), [], ['pkg:composer/nikic/fast-route@1.3.0']],
+    ['nginx', examplePath('nginx-app'), [], []],
     ['a static site', examplePath('static-site'), [], []],
     ['a binary', { run: { body: '#!/bin/sh\n', mode: 0o755 }, Procfile: 'web: ./run\n' }, ['binary_buildpack'], []],
   ])(

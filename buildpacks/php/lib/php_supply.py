@@ -1,5 +1,6 @@
 """Finds PHP, configures it and installs what Composer lists."""
 import hashlib
+import json
 import os
 import platform
 import re
@@ -77,11 +78,7 @@ def composer(staging, options, version):
         "COMPOSER_PROCESS_TIMEOUT": "600",
         "COMPOSER_MIRROR_PATH_REPOS": "1",
     })
-    mirrors = os.environ.get("COMPOSER_REPOSITORIES")
-    if mirrors:
-        # The operator's mirrors, for apps that name none themselves.
-        (staging.cache / "composer").mkdir(parents=True, exist_ok=True)
-        (staging.cache / "composer" / "config.json").write_text(f'{{"repositories": {mirrors}}}\n')
+    write_settings(staging, options)
     if os.environ.get("COMPOSER_GITHUB_OAUTH_TOKEN"):
         subprocess.run(
             [program, "config", "--global", "github-oauth.github.com", os.environ["COMPOSER_GITHUB_OAUTH_TOKEN"]],
@@ -95,6 +92,21 @@ def composer(staging, options, version):
     if key and folder.is_dir():
         members.mark(folder, key)
     list_packages(staging, options)
+
+
+def write_settings(staging, options):
+    """Composer's own, beneath the app's: the operator's mirrors, and the loader's class named by the lock instead of by chance."""
+    suffix = str(options.lock.get("content-hash") or "") or hashlib.sha256(options.composer_path.read_bytes()).hexdigest()[:32]
+    settings = {"config": {"autoloader-suffix": suffix}}
+    try:
+        mirrors = json.loads(os.environ.get("COMPOSER_REPOSITORIES", "null"))
+    except ValueError:
+        mirrors = None
+    if mirrors:
+        settings["repositories"] = mirrors
+    folder = staging.cache / "composer"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(settings))
 
 
 def advice(text):
