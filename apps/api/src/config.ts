@@ -1,4 +1,5 @@
 import {
+  ConfigError,
   apiHosts,
   ApiListenEnv,
   BlobstoreEnv,
@@ -14,6 +15,7 @@ import {
   tenantAddressPolicy,
 } from '@bloomery/config'
 import { z } from 'zod'
+import type { AcmeOptions } from './acme/acme-certificates.js'
 import type { ApiSettings } from './settings.js'
 
 const Megabytes = z.coerce.number().int().min(1)
@@ -43,6 +45,12 @@ const ApiEnv = z.object({
   BLOOMERY_PUBLIC_API_URL: z.url().optional(),
   /** Whose X-Forwarded-* headers are believed: addresses, networks, or loopback, linklocal, uniquelocal. */
   BLOOMERY_TRUSTED_PROXIES: z.string().default('loopback'),
+  /** Directory of a certificate authority that speaks ACME, for certificates of routes' names; unset: the platform's own authority signs. */
+  BLOOMERY_ACME_DIRECTORY_URL: z.url().optional(),
+  /** E-mail address to which that authority writes. */
+  BLOOMERY_ACME_CONTACT: z.email().optional(),
+  /** `true`: you agree to that authority's terms of service. */
+  BLOOMERY_ACME_TERMS_AGREED: Flag.default(false),
   /** Largest upload. */
   BLOOMERY_MAX_PACKAGE_MB: Megabytes.default(1024),
   /** Memory of a process that asks for none. */
@@ -90,6 +98,7 @@ export interface ApiConfig {
   readonly bootstrapTokensDir: string | undefined
   readonly prismaDir: string | undefined
   readonly buildpacksDir: string | undefined
+  readonly acme: AcmeOptions | undefined
 }
 
 export function loadApiConfig(env: NodeJS.ProcessEnv): ApiConfig {
@@ -109,7 +118,17 @@ export function loadApiConfig(env: NodeJS.ProcessEnv): ApiConfig {
     bootstrapTokensDir: parsed.BLOOMERY_BOOTSTRAP_TOKENS_DIR,
     prismaDir: parsed.BLOOMERY_PRISMA_DIR,
     buildpacksDir: parsed.BLOOMERY_BUILDPACKS_DIR,
+    acme: acmeOptions(parsed),
   }
+}
+
+function acmeOptions(env: ApiEnv): AcmeOptions | undefined {
+  if (env.BLOOMERY_ACME_DIRECTORY_URL === undefined) return undefined
+  if (!env.BLOOMERY_ACME_TERMS_AGREED)
+    throw new ConfigError(
+      'Invalid configuration:\nBLOOMERY_ACME_DIRECTORY_URL takes your agreement to the terms of that authority: read them, then set BLOOMERY_ACME_TERMS_AGREED=true.',
+    )
+  return { directoryUrl: env.BLOOMERY_ACME_DIRECTORY_URL, contact: env.BLOOMERY_ACME_CONTACT }
 }
 
 function settingsOf(env: ApiEnv): ApiSettings {

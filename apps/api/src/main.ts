@@ -12,6 +12,7 @@ import { isDueForRenewal, issueNodeIdentity, secureContextOf } from '@bloomery/p
 import { Nudges, StagingQueue } from '@bloomery/queues'
 import { loadKeyring } from '@bloomery/secrets'
 import { createLogger, type Logger } from '@bloomery/telemetry'
+import { AcmeCertificates } from './acme/acme-certificates.js'
 import { buildApp } from './app.js'
 import { loadApiConfig, type ApiConfig } from './config.js'
 import { healthRoutes } from './health.js'
@@ -145,7 +146,11 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
 
   const joinTokens = new JoinTokens(pool, authority.certificatePem)
   const bootstrap = config.bootstrapTokensDir && new BootstrapTokens(joinTokens, config.bootstrapTokensDir, log)
+  const acme =
+    config.acme &&
+    new AcmeCertificates({ pool, keyring, options: config.acme, holder: `${config.nodeId}:${randomUUID()}`, now, log })
   const internal = buildInternalApp({
+    acmeChallenges: async () => (await acme?.challenges()) ?? [],
     identity,
     authority,
     tokens: joinTokens,
@@ -191,7 +196,24 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
     })().catch((error: unknown) => log.warn({ err: error }, 'upkeep failed, will try again'))
   }, HOUR_MS)
   onClose(() => clearInterval(upkeep))
+  if (acme) onClose(orderCertificates(acme, log))
   log.info({ listen: config.listen, internalListen: config.internalListen }, 'api listens')
+}
+
+const ACME_PASS_MS = 60_000
+
+/** Looks for names without a certificate once a minute, never twice at a time. Returns what ends it. */
+function orderCertificates(acme: AcmeCertificates, log: Logger): () => void {
+  let busy = false
+  const timer = setInterval(() => {
+    if (busy) return
+    busy = true
+    acme
+      .pass()
+      .catch((error: unknown) => log.warn({ err: error }, 'certificates could not be ordered, will try again'))
+      .finally(() => (busy = false))
+  }, ACME_PASS_MS)
+  return () => clearInterval(timer)
 }
 
 /** Postgres may come up after us: whatever is no fault of the migrations is tried again. */

@@ -40,6 +40,8 @@ const RouterEnv = PlatformEnv.extend({
         .map((id) => id.trim())
         .filter(Boolean),
     ),
+  /** As for the api: routers then answer for it while it orders certificates. */
+  BLOOMERY_ACME_DIRECTORY_URL: z.url().optional(),
   /** Where Prometheus reads the router's metrics (/metrics), host:port; unset: nowhere. Beyond loopback it takes a password. */
   BLOOMERY_ROUTER_METRICS_LISTEN: ListenAddress.optional(),
   /** Password of the user `metrics`. */
@@ -101,6 +103,8 @@ export interface RouterConfig {
   readonly accessLogBytes: number
   readonly metrics:
     { readonly listen: ListenAddress; readonly password: string | undefined; readonly perApp: boolean } | undefined
+  /** Whether the api orders certificates of a public authority. */
+  readonly acme: boolean
   readonly listener: ListenerOptions
   readonly clientCertificates: ClientCertificatePolicy
   readonly forwardedProto: ForwardedProto
@@ -150,6 +154,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
     },
     accessLogBytes: env.BLOOMERY_ROUTER_ACCESS_LOG_MB * 1024 * 1024,
     metrics: metricsOptions(env),
+    acme: env.BLOOMERY_ACME_DIRECTORY_URL !== undefined,
     listener: listenerOptions(env),
     clientCertificates: env.BLOOMERY_FORWARDED_CLIENT_CERT,
     forwardedProto: env.BLOOMERY_FORWARDED_PROTO,

@@ -30,13 +30,16 @@ export async function followInternalApi<T>(options: FollowOptions<T>): Promise<{
   let timer: NodeJS.Timeout | undefined
   let closed = false
   let wait = RETRY_MS.first
+  let written = ''
   const cached = await readCache(options)
   if (cached !== undefined) use(cached)
   const refresh = async (): Promise<void> => {
     try {
       const value = await fetchInternal(options)
       use(value)
-      await writeCache(cacheFile, value)
+      const text = JSON.stringify(value)
+      if (text !== written) await writeCache(cacheFile, text)
+      written = text
       wait = RETRY_MS.first
       schedule(options.refreshMs)
     } catch (error) {
@@ -72,10 +75,10 @@ async function readCache<T>({ cacheFile, schema, log }: FollowOptions<T>): Promi
   }
 }
 
-async function writeCache(path: string, value: unknown): Promise<void> {
+async function writeCache(path: string, text: string): Promise<void> {
   const part = `${path}.${process.pid}.part`
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-  await writeFile(part, JSON.stringify(value), { mode: 0o600 })
+  await writeFile(part, text, { mode: 0o600 })
   await rename(part, path)
 }
 

@@ -26,13 +26,13 @@ export class IngressCertificates {
     private readonly domains: { readonly system: string; readonly apps: string },
   ) {}
 
-  /** The operator's own first: a router takes the first that fits a name. */
+  /** The operator's own first, then the platform's: the first is for clients that name nothing, and a router takes the first that fits a name. */
   async list(): Promise<IngressCertificateView[]> {
     await this.#ensureOwn()
     const found = await rows<Row>(
       this.pool,
       sql`SELECT guid, names, certificate_pem, private_key_encrypted FROM ingress_certificates WHERE not_after > now()
-          ORDER BY (source = 'operator') DESC, created_at DESC`,
+          ORDER BY (source = 'operator') DESC, (source = 'acme') ASC, created_at DESC`,
     )
     return found.map((row) => ({
       names: row.names,

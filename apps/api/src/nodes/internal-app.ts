@@ -5,6 +5,7 @@ import { issueNodeCertificate, peerOf, PkiError, serverTlsOptions, type Certific
 import type { Logger } from '@bloomery/telemetry'
 import { parseBody } from '../http/bodies.js'
 import { answerErrors } from '../http/errors.js'
+import type { ChallengeView } from '../acme/acme-certificates.js'
 import type { IngressCertificates } from './ingress-certificates.js'
 import type { JoinTokens } from './join-tokens.js'
 import type { RouteServiceKeys } from './route-service-keys.js'
@@ -17,6 +18,8 @@ export interface InternalParts {
   readonly ingressCertificates: IngressCertificates
   readonly routeServiceKeys: RouteServiceKeys
   readonly syslogDrains: SyslogDrainList
+  /** What routers answer to a certificate authority that looks whether a name is ours. */
+  readonly acmeChallenges: () => Promise<readonly ChallengeView[]>
   readonly blobstore: Blobstore
   /** Whether the query of a blob's address is a good, unexpired signature for its key. */
   readonly isSigned: (key: string, query: URLSearchParams) => boolean
@@ -60,6 +63,11 @@ export function buildInternalApp(parts: InternalParts): FastifyInstance {
   app.get('/internal/ingress-certificates', async (request) => {
     requirePeer(request.raw.socket, 'router', 'launcher')
     return parts.ingressCertificates.list()
+  })
+
+  app.get('/internal/acme-challenges', async (request) => {
+    requirePeer(request.raw.socket, 'router')
+    return parts.acmeChallenges()
   })
 
   app.get('/internal/route-service-keys', async (request) => {

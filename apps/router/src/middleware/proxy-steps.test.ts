@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { Exchange } from '../proxy/exchange.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
+import { acmeChallenge } from './acme-challenge.js'
 import { clientCertificate, type ClientCertificatePolicy } from './client-certificate.js'
 import { tracing, type Tracing } from './tracing.js'
 
@@ -36,6 +37,24 @@ describe('X-Forwarded-Client-Cert', () => {
     const exchange = exchangeWith(['X-Forwarded-Client-Cert', 'given', 'X-CF-Proxy-Signature', 's'])
     clientCertificate('sanitize_set', () => false)(exchange)
     expect(exchange.headers.has('x-forwarded-client-cert')).toBe(false)
+  })
+})
+
+describe('challenges of certificate authorities', () => {
+  const step = acmeChallenge(() => [{ name: 'a.test', token: 't1', keyAuthorization: 't1.key' }])
+  const at = (target: string) => {
+    const exchange = exchangeWith([])
+    exchange.target = target
+    return step(exchange)
+  }
+  it('are answered for the name that is ordered for; all else is the apps’', () => {
+    expect(at('/.well-known/acme-challenge/t1')).toMatchObject({ do: 'answer', answer: { status: 200, body: 't1.key' } })
+    expect(at('/.well-known/acme-challenge/t2')).toBeUndefined()
+    expect(at('/t1')).toBeUndefined()
+    const other = exchangeWith([])
+    other.target = '/.well-known/acme-challenge/t1'
+    other.host = 'b.test'
+    expect(step(other)).toBeUndefined()
   })
 })
 

@@ -1,3 +1,4 @@
+import { acmeChallenge, type AcmeChallenge } from '../middleware/acme-challenge.js'
 import { clientCertificate, type ClientCertificatePolicy } from '../middleware/client-certificate.js'
 import { forwarded, type ForwardedProto } from '../middleware/forwarded.js'
 import { healthCheck } from '../middleware/health-check.js'
@@ -19,6 +20,7 @@ export interface PipelineDeps extends PlatformHostsDeps, ProxyToInstanceDeps {
   readonly table: RouteTable
   readonly isHealthy: () => boolean
   readonly forwardedProto?: ForwardedProto
+  readonly acmeChallenges?: () => readonly AcmeChallenge[]
   readonly tracing?: { readonly kind: Tracing; readonly tenant: string }
   /** @default always_forward */
   readonly clientCertificates?: ClientCertificatePolicy
@@ -42,6 +44,7 @@ export const createPipeline = (deps: PipelineDeps): ((exchange: Exchange) => Dis
     forwarded(deps.forwardedProto),
     requestStart,
     platformHosts(deps),
+    ...(deps.acmeChallenges ? [acmeChallenge(deps.acmeChallenges)] : []),
     lookup((host, target) => deps.table.find(host, target)),
     clientCertificate(policy, services ? isReturning({ ...services, table: deps.table }) : () => false),
     services ? routeServices({ ...services, ...deps }) : refuseRouteServices,

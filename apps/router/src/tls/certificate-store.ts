@@ -32,7 +32,7 @@ export class CertificateStore {
           minVersion: 'TLSv1.2',
           ...(this.#clientCa === undefined ? {} : { ca: this.#clientCa }),
         })
-        for (const name of certificate.names) byName.set(name.toLowerCase(), context)
+        for (const name of certificate.names.map((each) => each.toLowerCase())) if (!byName.has(name)) byName.set(name, context)
         first ??= certificate
       } catch (error) {
         onUnusable(certificate.names, error)

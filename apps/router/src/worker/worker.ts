@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { RouteServiceKeys, type NodeIdentity } from '@bloomery/contracts'
+import { z } from 'zod'
 import { createLogSender, followRouteFeed, type SpoolingLogSender } from '@bloomery/feeds'
 import { loadNodeIdentity, PkiError } from '@bloomery/pki'
 import type { Logger } from '@bloomery/telemetry'
@@ -76,6 +77,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 
   const services = new ServiceCalls(config.routeServices.addresses)
   let routeServiceKeys: RouteServiceKeys = []
+  let acmeChallenges: z.infer<typeof AcmeChallenges> = []
+  const followingChallenges = await followAcmeChallenges(config, identity, log, (found) => (acmeChallenges = found))
   const followingKeys = await followRouteServiceKeys(config, identity, log, (keys) => (routeServiceKeys = keys))
   const certificates = new CertificateStore(config.listener.clientCertificates?.ca)
   const following = await followCertificates(config, certificates, identity, log)
@@ -88,6 +91,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     localCells: new Set(config.localCells),
     balancing: config.balancing,
     http2Endpoints,
+    ...(config.acme ? { acmeChallenges: () => acmeChallenges } : {}),
     forwardedProto: config.forwardedProto,
     tracing: config.tracing,
     clientCertificates: config.clientCertificates,
@@ -154,6 +158,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       await Promise.all([plane.close(config.drainTimeoutMs, idleGraceMs), tcp.close(config.drainTimeoutMs)])
       following.close()
       followingKeys.close()
+      followingChallenges.close()
       services.close()
       http2Endpoints.close()
       await Promise.all([file.close(), logs.current.close(), accessFile?.close()])
@@ -242,6 +247,30 @@ function openDescriptors(): number {
   } catch {
     return -1
   }
+}
+
+const AcmeChallenges = z.array(z.object({ name: z.string(), token: z.string(), keyAuthorization: z.string() }))
+/** The api waits until its challenge can be seen. */
+const CHALLENGES_REFRESH_MS = 2_000
+
+async function followAcmeChallenges(
+  config: RouterConfig,
+  identity: () => NodeIdentity,
+  log: Logger,
+  use: (challenges: z.infer<typeof AcmeChallenges>) => void,
+): Promise<{ close(): void }> {
+  if (!config.acme || config.joinUrl === undefined) return { close: () => undefined }
+  return followInternalApi({
+    url: config.joinUrl,
+    path: '/internal/acme-challenges',
+    schema: AcmeChallenges,
+    identity,
+    cacheFile: join(config.paths.data, 'acme-challenges.json'),
+    refreshMs: CHALLENGES_REFRESH_MS,
+    use,
+    isMissing: () => false,
+    log,
+  })
 }
 
 /** Asked for once a minute: a new key is announced for ten before it signs. */
