@@ -43,6 +43,34 @@ describe('presentAnswer', () => {
       '502 Bad Gateway: Registered endpoint failed to handle the request.\n',
     ],
     ['unknownFailure', 502, 'unknown_failure', undefined, '502 Bad Gateway: Unexpected failure in the router\n'],
+    [
+      'routeServiceWebSocket',
+      503,
+      'route_service_unsupported',
+      undefined,
+      '503 Service Unavailable: Websocket requests are not supported for routes bound to Route Services.\n',
+    ],
+    [
+      'invalidSignature',
+      502,
+      'invalid_route_service_signature',
+      undefined,
+      '502 Bad Gateway: Failed to validate Route Service Signature\n',
+    ],
+    [
+      'expiredSignature',
+      504,
+      'expired_route_service_signature',
+      undefined,
+      '504 Gateway Timeout: Failed to validate Route Service Signature: it has expired\n',
+    ],
+    [
+      'connectionLimit',
+      503,
+      'Connection Limit Reached',
+      undefined,
+      '503 Service Unavailable: Connection limit reached: each instance has as many requests under way as it may have.\n',
+    ],
   ])('%s', (name, status, routerError, cacheControl, body) => {
     const answer = presentAnswer(name, { host: 'a.test:8080', detail: 'why' })
     expect(answer).toMatchObject({ status, routerError, body })
@@ -66,7 +94,7 @@ describe('presentAnswer', () => {
       headers: ['X-Cf-RouterError', 'max-request-size-exceeded', 'Content-Length', '0'],
     }))
 
-  it('has a row above for each', () => expect(Object.keys(ANSWERS)).toHaveLength(11))
+  it('has a row above for each', () => expect(Object.keys(ANSWERS)).toHaveLength(15))
 
   it('lets nobody write header lines of their own', () =>
     expect(presentAnswer('endpointFailure', { host: '', detail: 'a\r\nSet-Cookie: b' }).routerError).not.toMatch(/[\r\n]/))

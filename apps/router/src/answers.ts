@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { CF_ERRORS } from '@bloomery/contracts'
-import type { Disposition } from './proxy/exchange.js'
+import type { Disposition } from './proxy/disposition.js'
+import type { RouterAnswer } from './proxy/router-answer.js'
 
 const NO_CACHE = 'no-cache, no-store'
 const SHORT_CACHE = 'public,max-age=2'
@@ -82,19 +83,6 @@ export const ANSWERS = {
   unknownFailure: { status: 502, routerError: 'unknown_failure', message: 'Unexpected failure in the router' },
 } as const satisfies Record<string, Answer>
 export type AnswerName = keyof typeof ANSWERS
-
-/** An answer of the router's own, whole. */
-export interface RouterAnswer {
-  readonly status: number
-  readonly reason: string
-  /** Names and values in turn, the body's length among them. */
-  readonly headers: readonly string[]
-  readonly body: string
-  /** Value of X-Cf-RouterError; absent for what is no error. */
-  readonly routerError: string | undefined
-  /** The connection ends with it. */
-  readonly close: boolean
-}
 
 /** What an answer looks like on the wire. */
 export function presentAnswer(name: AnswerName, facts: { readonly host: string; readonly detail?: string }): RouterAnswer {

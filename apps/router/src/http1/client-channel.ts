@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
-import { presentAnswer, type AnswerName, type RouterAnswer } from '../answers.js'
+import { presentAnswer, type AnswerName } from '../answers.js'
+import type { RouterAnswer } from '../proxy/router-answer.js'
 import { Exchange, type ClientConnection } from '../proxy/exchange.js'
 import { LIMITS } from '../proxy/limits.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
+import type { AnswerSink } from './answer-sink.js'
 import type { Clock } from './clock.js'
 import { MessageParser } from './message-parser.js'
 import { Outgoing } from './outgoing.js'
@@ -32,7 +34,7 @@ export interface ClientChannelDeps extends RelayDeps {
 type State = 'head' | 'sized' | 'chunked' | 'answer' | 'raw' | 'closing' | 'dead'
 
 /** One connection of a client: reads its requests one after another and hands each to a relay. */
-export class ClientChannel {
+export class ClientChannel implements AnswerSink {
   readonly out: Outgoing
   /** A time of the plane's clock after which the present wait has taken too long. */
   deadline: number

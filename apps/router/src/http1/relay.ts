@@ -1,14 +1,16 @@
-import { presentAnswer, type RouterAnswer } from '../answers.js'
+import { presentAnswer } from '../answers.js'
+import type { RouterAnswer } from '../proxy/router-answer.js'
 import { attemptError, isReplayable } from '../failures.js'
 import type { Logger } from '@bloomery/telemetry'
-import type { Disposition, Exchange } from '../proxy/exchange.js'
+import type { Exchange } from '../proxy/exchange.js'
+import type { Disposition } from '../proxy/disposition.js'
 import type { Forwarding, Target } from '../proxy/forwarding.js'
 import type { Handler } from '../proxy/handler.js'
 import { LIMITS } from '../proxy/limits.js'
 import type { RawHeaders } from '../proxy/raw-headers.js'
 import { toClientHeaders } from '../proxy/response-headers.js'
 import { removeHopByHop } from '../proxy/hop-by-hop-headers.js'
-import type { ClientChannel } from './client-channel.js'
+import type { AnswerSink } from './answer-sink.js'
 import type { Clock } from './clock.js'
 import { keepable } from './read-buffer.js'
 import type { EndpointChannel, ResponseHead, ResponseListener } from './endpoint-channel.js'
@@ -48,7 +50,7 @@ export class Relay implements ResponseListener {
 
   constructor(
     private readonly deps: RelayDeps,
-    private readonly client: ClientChannel,
+    private readonly client: AnswerSink,
     private readonly exchange: Exchange,
   ) {}
 

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { Http2ServerResponse, type OutgoingHttpHeaders } from 'node:http2'
 import type { Writable } from 'node:stream'
-import type { RouterAnswer } from '../answers.js'
+import type { RouterAnswer } from '../proxy/router-answer.js'
 import type { Exchange } from '../proxy/exchange.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
 

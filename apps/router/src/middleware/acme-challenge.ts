@@ -1,4 +1,4 @@
-import type { Step } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 
 /** An answer to a certificate authority that looks whether a name is ours. */
 export interface AcmeChallenge {

@@ -1,4 +1,5 @@
-import type { Exchange, Step } from '../proxy/exchange.js'
+import type { Exchange } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 
 /** What becomes of X-Forwarded-Client-Cert. */
 export const CLIENT_CERTIFICATE_POLICIES = ['always_forward', 'forward', 'sanitize_set'] as const

@@ -1,4 +1,4 @@
-import type { Step } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 
 export const FORWARDED_PROTOS = ['keep', 'sanitize', 'https'] as const
 /** `keep`: what a proxy in front says counts. `sanitize`: the listener's own scheme. `https`: always that. */

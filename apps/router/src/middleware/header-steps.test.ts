@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { Exchange, type Framing, type Step } from '../proxy/exchange.js'
+import { Exchange, type Framing } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
 import { forwarded } from './forwarded.js'
 import { hopByHop } from './hop-by-hop.js'

@@ -1,5 +1,5 @@
-import type { RouterAnswer } from '../answers.js'
-import type { Disposition, Step } from '../proxy/exchange.js'
+import type { RouterAnswer } from '../proxy/router-answer.js'
+import type { Disposition, Step } from '../proxy/disposition.js'
 
 const USER_AGENT = 'HTTP-Monitor/1.1'
 

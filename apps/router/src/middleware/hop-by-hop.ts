@@ -1,4 +1,4 @@
-import type { Step } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 import { removeHopByHop } from '../proxy/hop-by-hop-headers.js'
 
 /** Methods for which a request without any framing still states that its body is empty. */

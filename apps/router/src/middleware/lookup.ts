@@ -1,7 +1,8 @@
 import type { RouteEntry } from '@bloomery/contracts'
 import { isPinned, parseInstancePin, type InstancePin } from '@bloomery/domain'
 import { answerWith } from '../answers.js'
-import type { Exchange, Step } from '../proxy/exchange.js'
+import type { Exchange } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 
 /** Finds the route, and the one instance that a request asks for by X-CF-App-Instance or X-CF-Process-Instance. */
 export const lookup =

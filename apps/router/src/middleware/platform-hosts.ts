@@ -1,6 +1,6 @@
 import { ApiForwarding } from '../forwarding/api-forwarding.js'
 import type { Target } from '../proxy/forwarding.js'
-import type { Step } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 
 export interface PlatformHostsDeps {
   readonly hosts: ReadonlySet<string>

@@ -1,6 +1,6 @@
 import { InstanceForwarding, type InstanceForwardingDeps } from '../forwarding/instance-forwarding.js'
 import { Http2Forwarding, type Http2Endpoints } from '../http2/http2-endpoints.js'
-import type { Step } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 
 export interface ProxyToInstanceDeps extends InstanceForwardingDeps {
   /** Absent: all instances are spoken to by HTTP/1.1. */

@@ -1,4 +1,4 @@
-import type { Step } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 
 /** Each request has a new id, whatever the client says, so that ids in logs can be trusted. */
 export const requestId: Step = (exchange) => {

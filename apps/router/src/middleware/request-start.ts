@@ -1,4 +1,4 @@
-import type { Step } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 
 /** When the request came, in milliseconds since the epoch, unless a proxy in front has said so. */
 export const requestStart: Step = ({ headers, receivedAt }) => {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Step } from '../proxy/exchange.js'
+import type { Step } from '../proxy/disposition.js'
 
 export const TRACINGS = ['none', 'b3', 'w3c', 'both'] as const
 export type Tracing = (typeof TRACINGS)[number]

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { RouterAnswer } from '../answers.js'
+import type { RouterAnswer } from '../proxy/router-answer.js'
 import type { Exchange } from '../proxy/exchange.js'
 
 /** An exchange with the objects by which Node serves it. */

@@ -1,6 +1,7 @@
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { Logger } from '@bloomery/telemetry'
-import type { Disposition, Exchange } from './exchange.js'
+import type { Exchange } from './exchange.js'
+import type { Disposition } from './disposition.js'
 
 /**
  * What carries the traffic. The rest of the router (table, certificates, log, processes) knows nothing but this, so that the

@@ -1,7 +1,4 @@
 import type { RouteEndpoint, RouteEntry } from '@bloomery/contracts'
-import type { RouterAnswer } from '../answers.js'
-import type { Forwarding } from './forwarding.js'
-import type { Handler } from './handler.js'
 import type { RawHeaders } from './raw-headers.js'
 
 /** The client's connection, as far as requests on it need to know; one for all of them. */
@@ -106,26 +103,6 @@ export class Exchange {
     return this.framing !== 'none'
   }
 }
-
-/** What a step decides. Nothing: the next step's turn. */
-export type Disposition =
-  | { readonly do: 'answer'; readonly answer: RouterAnswer }
-  | { readonly do: 'forward'; readonly forwarding: Forwarding }
-  | { readonly do: 'handle'; readonly handler: Handler }
-
-/** A step of the way: looks at the exchange, changes what goes to the endpoint, and may settle what is to be done. */
-export type Step = (exchange: Exchange) => Disposition | undefined
-
-/** Asks the steps in order until one has decided. */
-export const decideBy =
-  (steps: readonly Step[]) =>
-  (exchange: Exchange): Disposition => {
-    for (const step of steps) {
-      const disposition = step(exchange)
-      if (disposition) return disposition
-    }
-    throw new Error('no step decided')
-  }
 
 /** `Name:8080` → `name`, `[::1]:8080` → `[::1]`; a final dot is dropped as in DNS. */
 export function hostWithoutPort(host: string): string {

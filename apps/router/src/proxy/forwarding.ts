@@ -1,4 +1,4 @@
-import type { RouterAnswer } from '../answers.js'
+import type { RouterAnswer } from './router-answer.js'
 import type { AttemptError } from '../failures.js'
 import type { Handler } from './handler.js'
 import type { RawHeaders } from './raw-headers.js'

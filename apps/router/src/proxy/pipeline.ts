@@ -13,14 +13,15 @@ import { strictRequest } from '../middleware/strict-request.js'
 import type { InstanceForwardingDeps } from '../forwarding/instance-forwarding.js'
 import type { RouteTable } from '../table/route-table.js'
 import { isReturning, routeServices, type RouteServicesDeps } from '../route-services/route-services.js'
-import { decideBy, type Disposition, type Exchange, type Step } from './exchange.js'
+import type { Exchange } from './exchange.js'
+import { decideBy, type Disposition, type Step } from './disposition.js'
 import { answerWith } from '../answers.js'
 
 export interface PipelineDeps extends PlatformHostsDeps, ProxyToInstanceDeps {
   readonly table: RouteTable
   readonly isHealthy: () => boolean
-  readonly forwardedProto?: ForwardedProto
   readonly acmeChallenges?: () => readonly AcmeChallenge[]
+  readonly forwardedProto?: ForwardedProto
   readonly tracing?: { readonly kind: Tracing; readonly tenant: string }
   /** @default always_forward */
   readonly clientCertificates?: ClientCertificatePolicy
@@ -43,8 +44,8 @@ export const createPipeline = (deps: PipelineDeps): ((exchange: Exchange) => Dis
     hopByHop,
     forwarded(deps.forwardedProto),
     requestStart,
-    platformHosts(deps),
     ...(deps.acmeChallenges ? [acmeChallenge(deps.acmeChallenges)] : []),
+    platformHosts(deps),
     lookup((host, target) => deps.table.find(host, target)),
     clientCertificate(policy, services ? isReturning({ ...services, table: deps.table }) : () => false),
     services ? routeServices({ ...services, ...deps }) : refuseRouteServices,
