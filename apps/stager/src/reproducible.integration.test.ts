@@ -57,6 +57,6 @@ const COMPILED: Case[] =
       )
       for (const purl of purls) expect(found.find((each) => each.purl.startsWith(purl))).toBeDefined()
     },
-    240_000,
+    480_000,
   )
 })

@@ -1,0 +1,344 @@
+import { execFileSync } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { silentLogger } from '@bloomery/telemetry'
+import { describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
+import { packageBuildpack } from './buildpacks/package-buildpack.js'
+import { RuntimeSources } from './runtimes/runtime-sources.js'
+import { RuntimeStore } from './runtimes/runtime-store.js'
+import { type Bench, type Files, IMAGE, makeBench, serving } from './testing.fixture.js'
+
+const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'python', 'php', 'nginx', 'binary'].map(
+  (name) => `${name}_buildpack`,
+)
+const MS = 'sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA=='
+const SERVER_JS = 'require("node:http").createServer((q, r) => r.end("ms " + require("ms")("1m"))).listen(process.env.PORT)'
+const ITSDANGEROUS = 'sha256:c6242fc49e35958c8b15141343aa660db5fc54d4f13a1db01a3f5891b98700ef'
+const WSGI =
+  'import os, itsdangerous\nfrom wsgiref.simple_server import make_server\n' +
+  'def app(e, s):\n    s("200 OK", [])\n    return [b"Hello from " + itsdangerous.__name__.encode()]\n' +
+  'make_server("", int(os.environ["PORT"]), app).serve_forever()\n'
+const GO_SERVER =
+  'package main\n\nimport ("net/http"; "os")\n\nvar version = "none"\n\nfunc main() {\n' +
+  '\thttp.ListenAndServe(":"+os.Getenv("PORT"), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("go " + version + "\\n")) }))\n}\n'
+const JAVA_SERVER = `import com.sun.net.httpserver.HttpServer;
+import java.net.InetSocketAddress;
+public class Main {
+  public static void main(String[] arguments) throws Exception {
+    HttpServer server = HttpServer.create(new InetSocketAddress(Integer.parseInt(System.getenv("PORT"))), 0);
+    server.createContext("/", (exchange) -> {
+      byte[] body = ("Java " + Runtime.version().feature() + " " + String.join(",", arguments) + "\\n").getBytes();
+      exchange.sendResponseHeaders(200, body.length);
+      exchange.getResponseBody().write(body);
+      exchange.close();
+    });
+    server.start();
+  }
+}
+`
+
+// Long, and each needs its language's sources: with the longer suites only.
+const WHOLE = process.env['BLOOMERY_TEST_FULL'] === '1'
+const suite = WHOLE ? await describeWithDocker() : describe.skip
+suite('the ways of each language', () => {
+  const database = withPostgres()
+  let bench: Bench
+  let stager: ReturnType<Bench['makeStager']>
+  let work: string
+  beforeAll(async () => {
+    bench = await makeBench(database.pool, { systemBuildpacks: SYSTEM })
+    stager = bench.makeStager()
+    work = await mkdtemp(join(tmpdir(), 'languages-'))
+    await eventually(() => stager.isReady)
+  }, 60_000)
+  afterAll(async () => {
+    await bench.close()
+    await rm(work, { recursive: true, force: true })
+  }, 60_000)
+
+  const stage = async (options: Parameters<Bench['addBuild']>[0]) => {
+    bench.logs.lines.length = 0
+    const { build } = await bench.addBuild(options)
+    await stager.offer(build)
+    return { row: await bench.build(build), log: bench.logs.text }
+  }
+  /** Stages, starts, and answers what the app answers. */
+  const answer = async (options: Parameters<Bench['addBuild']>[0], look = 'curl -s localhost:$PORT/', before = '') => {
+    const { row, log } = await stage(options)
+    if (row?.state !== 'STAGED') throw new Error(`${row?.error}\n${log}`)
+    const droplet = await bench.droplet(row.droplet_guid)
+    const command = droplet.process_types['web'] ?? ''
+    const text = await bench.inDroplet(droplet.sha256, `${before}${serving(command, `${look}; echo; cat /home/vcap/logs/out`)}`)
+    return { text, log, droplet }
+  }
+
+  it.each<[string, Files, Record<string, string>, RegExp]>([
+    [
+      'pnpm by its lock',
+      {
+        'package.json': '{"name":"a","version":"1.0.0","scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"}}',
+        'pnpm-lock.yaml': `lockfileVersion: '9.0'\n\nimporters:\n\n  .:\n    dependencies:\n      ms:\n        specifier: 2.1.3\n        version: 2.1.3\n\npackages:\n\n  ms@2.1.3:\n    resolution: {integrity: ${MS}}\n\nsnapshots:\n\n  ms@2.1.3: {}\n`,
+        'server.js': SERVER_JS,
+      },
+      {},
+      /^ms 60000/,
+    ],
+    [
+      'Yarn 4 without node_modules',
+      {
+        'package.json':
+          '{"name":"a","version":"1.0.0","packageManager":"yarn@4.9.1","scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"}}',
+        '.yarnrc.yml': 'nodeLinker: pnp\nenableImmutableInstalls: false\n',
+        'server.js': SERVER_JS,
+      },
+      {},
+      /^ms 60000/,
+    ],
+    [
+      'workspaces of npm, a build script, and one of them started',
+      {
+        'package.json':
+          '{"name":"all","private":true,"workspaces":["apps/*"],"scripts":{"build":"node -e \\"require(\'fs\').writeFileSync(\'apps/web/built\',\'1\')\\""}}',
+        'apps/web/package.json':
+          '{"name":"web","version":"1.0.0","scripts":{"start":"node server.js"},"dependencies":{"ms":"2.1.3"}}',
+        'apps/web/server.js': `require("node:fs").readFileSync("built");${SERVER_JS}`,
+      },
+      { BP_NODE_RUN_SCRIPTS: 'build', BP_NODE_PROJECT_PATH: 'apps/web' },
+      /^ms 60000/,
+    ],
+  ])(
+    'nodejs: %s',
+    async (_name, files, environment, expected) => {
+      expect((await answer({ files, environment })).text).toMatch(expected)
+    },
+    240_000,
+  )
+
+  it.each<[string, Files]>([
+    [
+      'uv.lock',
+      {
+        'pyproject.toml': '[project]\nname = "a"\nversion = "1"\nrequires-python = ">=3.10"\ndependencies = ["itsdangerous"]\n',
+        'uv.lock': `version = 1\n\n[[package]]\nname = "a"\nversion = "1"\nsource = { virtual = "." }\ndependencies = [{ name = "itsdangerous" }]\n\n[[package]]\nname = "itsdangerous"\nversion = "2.2.0"\nsource = { registry = "x" }\nwheels = [{ url = "x", hash = "${ITSDANGEROUS}" }]\n`,
+      },
+    ],
+    [
+      'poetry.lock',
+      {
+        'pyproject.toml':
+          '[tool.poetry]\nname = "a"\nversion = "1"\npackage-mode = false\n[tool.poetry.dependencies]\npython = "^3.10"\nitsdangerous = "*"\n',
+        'poetry.lock': `[[package]]\nname = "itsdangerous"\nversion = "2.2.0"\ngroups = ["main"]\nfiles = [{file = "x", hash = "${ITSDANGEROUS}"}]\n`,
+      },
+    ],
+    [
+      'Pipfile.lock',
+      {
+        Pipfile: '',
+        'Pipfile.lock': JSON.stringify({ default: { itsdangerous: { version: '==2.2.0', hashes: [ITSDANGEROUS] } } }),
+      },
+    ],
+    [
+      'pyproject.toml alone',
+      {
+        'pyproject.toml':
+          '[project]\nname = "app"\nversion = "1"\ndependencies = ["itsdangerous==2.2.0"]\n[tool.setuptools]\npy-modules = []\n',
+      },
+    ],
+  ])(
+    'python: %s',
+    async (_name, files) => {
+      const { text, log } = await answer({ files: { ...files, 'app.py': WSGI, Procfile: 'web: python app.py\n' } })
+      expect(log).toContain('Installing')
+      expect(text).toMatch(/^Hello from itsdangerous/)
+    },
+    180_000,
+  )
+
+  it('python: a file with another checksum than the lock names is refused', async () => {
+    const { row, log } = await stage({
+      files: { 'requirements.txt': `itsdangerous==2.2.0 --hash=sha256:${'0'.repeat(64)}\n`, Procfile: 'web: true\n' },
+    })
+    expect(row?.failure?.class).toBe('BuildpackCompileFailed')
+    expect(log).toMatch(/DO NOT MATCH THE HASHES[\s\S]*The index gave another file than the lock names/)
+  }, 120_000)
+
+  it('go: several programs, values at link time, a version by variable', async () => {
+    const { text, log } = await answer(
+      {
+        files: {
+          'go.mod': 'module example.com/a\n\ngo 1.25\n',
+          'cmd/web/main.go': GO_SERVER,
+          'cmd/other/main.go': 'package main\n\nfunc main() {}\n',
+        },
+        environment: {
+          GO_INSTALL_PACKAGE_SPEC: './cmd/web ./cmd/other',
+          GO_LINKER_SYMBOL: 'main.version',
+          GO_LINKER_VALUE: 'seven',
+        },
+      },
+      'curl -s localhost:$PORT/; ls bin',
+    )
+    expect(log).toContain('./cmd/web ./cmd/other')
+    expect(text).toMatch(/^go seven\nother\nweb/)
+  }, 240_000)
+
+  it('go: without go.mod, by its import path, with vendored packages', async () => {
+    const { text } = await answer({
+      files: {
+        'main.go': GO_SERVER.replace('import ("net/http"; "os")', 'import ("net/http"; "os"; "example.com/word")').replace(
+          '"none"',
+          'word.Word',
+        ),
+        'vendor/example.com/word/word.go': 'package word\n\nvar Word = "vendored"\n',
+      },
+      environment: { GOPACKAGENAME: 'example.com/app', GOVERSION: 'go1.25' },
+    })
+    expect(text).toMatch(/^go vendored/)
+  }, 240_000)
+
+  it.each<[string, Files, Record<string, string>, RegExp]>([
+    [
+      'no such version',
+      { 'go.mod': 'module a\n' },
+      { GOVERSION: 'go1.9' },
+      /no version of go matches '1\.9\.x'\. Available: 1\.\d+\.\d+, /,
+    ],
+    [
+      'a module that go.sum lacks',
+      {
+        'go.mod': 'module a\n\ngo 1.25\n\nrequire github.com/google/uuid v1.6.0\n',
+        'main.go': 'package main\n\nimport _ "github.com/google/uuid"\n\nfunc main() {}\n',
+      },
+      {},
+      /missing go\.sum entry[\s\S]*Run go mod tidy and push go\.mod and go\.sum/,
+    ],
+    [
+      'no main package',
+      { 'go.mod': 'module a\n\ngo 1.25\n', 'a.go': 'package a\n' },
+      {},
+      /no program was built|Name the main package/,
+    ],
+  ])(
+    'go says clearly: %s',
+    async (_name, files, environment, message) => {
+      const { row, log } = await stage({ files, environment })
+      expect(row?.failure?.class).toBe('BuildpackCompileFailed')
+      expect(log).toMatch(message)
+    },
+    180_000,
+  )
+
+  it('a buildpack that carries its runtimes needs no source for them', async () => {
+    const sources = new RuntimeSources({
+      folder: join(tmpdir(), 'bloomery-test-versions'),
+      architecture: process.arch,
+      proxies: { http: undefined, https: undefined, no: undefined },
+      go: {},
+      home: homedir(),
+    })
+    const systemFolder = join(import.meta.dirname, '../../../buildpacks')
+    const output = join(work, 'nodejs.zip')
+    const store = new RuntimeStore(join(tmpdir(), 'bloomery-test-runtimes'), sources, process.arch, silentLogger)
+    try {
+      await packageBuildpack({ systemFolder, name: 'nodejs', runtimes: ['node@20.x', 'npm@10.x'], store, output })
+    } finally {
+      await store.settled()
+      await sources.close()
+    }
+    await bench.addBuildpackFile('carrying_buildpack', output)
+    const { text, log } = await answer(
+      {
+        files: {
+          'package.json': '{"engines":{"node":"20.x"},"scripts":{"start":"node server.js"}}',
+          'server.js': SERVER_JS.replace('"ms " + require("ms")("1m")', 'process.version'),
+        },
+        buildpacks: ['carrying_buildpack'],
+      },
+      'curl -s localhost:$PORT/; cat ../deps/0/bom.json',
+    )
+    expect(log).toMatch(/Installing node 20\./)
+    expect(text).toMatch(/^v20\.[\s\S]*"value": "carried"/)
+  }, 300_000)
+
+  /** Compiles in the stack, whose JDK is there for source builds. */
+  const compiled = async (): Promise<string> => {
+    const folder = await mkdtemp(join(work, 'java-'))
+    await writeFile(join(folder, 'Main.java'), JAVA_SERVER)
+    await mkdir(join(folder, 'out'))
+    const script = 'javac -d out Main.java && cd out && jar -c -f ../main.jar -e Main .'
+    execFileSync('docker', ['run', '--rm', '-v', `${folder}:/w`, '-w', '/w', IMAGE, 'sh', '-c', script])
+    return folder
+  }
+  const filesOf = async (folder: string): Promise<string[]> => readdir(folder)
+
+  it('java: a jar on JRE 21, with arguments; and by a start script with the libraries of a distribution', async () => {
+    const folder = await compiled()
+    expect(await filesOf(folder)).toContain('main.jar')
+    const pushed = await mkdtemp(join(work, 'jar-'))
+    await writeFile(join(pushed, 'main.jar'), await readFile(join(folder, 'main.jar')))
+    const jar = await answer({
+      files: pushed,
+      environment: {
+        JBP_CONFIG_OPEN_JDK_JRE: '{jre: {version: 21.+}, memory_calculator: {stack_threads: 30}}',
+        JBP_CONFIG_JAVA_MAIN: '{arguments: one two}',
+      },
+    })
+    expect(jar.text).toMatch(/Thread Count: 30[\s\S]*Java 21 one,two/)
+    const dist = await mkdtemp(join(work, 'dist-'))
+    await mkdir(join(dist, 'app/bin'), { recursive: true })
+    await mkdir(join(dist, 'app/lib'))
+    await writeFile(join(dist, 'app/lib/main.jar'), await readFile(join(folder, 'main.jar')))
+    const script = '#!/bin/sh\nexec "$JAVA_HOME/bin/java" $JAVA_OPTS -cp "$(dirname "$0")/../lib/*" Main script\n'
+    await writeFile(join(dist, 'app/bin/app'), script)
+    expect((await answer({ files: dist })).text).toMatch(/Java 17 script/)
+  }, 300_000)
+
+  it('java: a web app on Tomcat, with JSP, behind a proxy that speaks TLS', async () => {
+    const { text, log } = await answer(
+      {
+        files: {
+          'WEB-INF/web.xml': '<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0"/>',
+          'index.jsp': '<%= "JSP " + (1 + 1) + " " + request.isSecure() %>',
+        },
+      },
+      'curl -s -H "X-Forwarded-Proto: https" localhost:$PORT/; curl -s -o /dev/null -w " %{http_code}" localhost:$PORT/WEB-INF/web.xml',
+    )
+    expect(log).toMatch(/Installing Tomcat 10\.1\.\d+ \(the stack's\)/)
+    expect(text).toMatch(/JSP 2 true 404/)
+  }, 180_000)
+
+  it('php: nginx, extensions, commands before the start; and an app without a web server', async () => {
+    const web = await answer({
+      files: {
+        '.bp-config/options.json': JSON.stringify({
+          WEB_SERVER: 'nginx',
+          PHP_EXTENSIONS: ['gd'],
+          ADDITIONAL_PREPROCESS_CMDS: ['touch $HOME/before'],
+        }),
+        'index.php': '<?php echo extension_loaded("gd") ? "gd" : "-", file_exists(__DIR__ . "/../before") ? " before" : "";',
+      },
+    })
+    expect(web.text).toMatch(/^gd before/)
+    const alone = await answer({
+      files: {
+        '.bp-config/options.json': '{"WEB_SERVER":"none"}',
+        'app.php':
+          '<?php $s = stream_socket_server("tcp://0.0.0.0:" . getenv("PORT")); while ($c = stream_socket_accept($s, -1)) { fread($c, 1024); fwrite($c, "HTTP/1.0 200 OK\\r\\n\\r\\nalone"); fclose($c); }',
+      },
+    })
+    expect(alone.text).toMatch(/^alone/)
+  }, 180_000)
+
+  it('dotnet: what was published self-contained runs; source says what is missing where the vendor is out of reach', async () => {
+    const pushed = await mkdtemp(join(work, 'dotnet-'))
+    const source = join(import.meta.dirname, '../../../examples/binary-app/server.c')
+    execFileSync('cc', ['-O2', '-static', '-o', join(pushed, 'hello'), source])
+    await writeFile(join(pushed, 'hello.runtimeconfig.json'), '{"runtimeOptions":{"includedFrameworks":[]}}')
+    const { text, log } = await answer({ files: pushed })
+    expect(log).toContain('published self-contained: no runtime is needed')
+    expect(text).toMatch(/Hello from a compiled program/)
+    const none = await stage({ files: { 'a.csproj': '<TargetFramework>net1.0</TargetFramework>' } })
+    expect(none.log).toMatch(/no version of dotnet-sdk matches '1\.0\.x'[\s\S]*dotnet publish -r linux-x64 --self-contained/)
+  }, 120_000)
+})
