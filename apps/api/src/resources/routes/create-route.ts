@@ -5,22 +5,11 @@ import { recordAudit } from '../../http/audit.js'
 import type { Context } from '../../http/context.js'
 import { unprocessable } from '../../http/errors.js'
 import type { JobActor } from '../../jobs/jobs.js'
-import type { SpaceInOrganization } from '../spaces/find-space.js'
 import { isReservedHost } from '../domains/reserved-names.js'
 import { isDomainUsableBy } from '../domains/domain-usability.js'
 import { requireRouteQuota } from './route-quota.js'
-import type { RouteOptions } from './route-options.js'
+import type { NewRoute, RouteAddress } from './new-route.js'
 import { takeTcpAddress } from './tcp-address.js'
-
-export interface NewRoute {
-  readonly space: SpaceInOrganization
-  readonly domain: Domain
-  readonly host?: string | undefined
-  readonly path?: string | undefined
-  readonly port?: number | undefined
-  readonly options?: RouteOptions
-  readonly metadata?: { readonly labels: Record<string, string>; readonly annotations: Record<string, string> }
-}
 
 /**
  * Creates a route in the caller's transaction, or throws CfError with the reference's words. Routes of one domain and host are made one
@@ -71,14 +60,6 @@ export async function createRoute(
     } satisfies Prisma.InputJsonObject,
   })
   return created
-}
-
-/** What makes a route unique within its domain. */
-export interface RouteAddress {
-  readonly host: string
-  readonly path: string
-  /** 0: an HTTP route. */
-  readonly port: number
 }
 
 /** Refuses what is no good or somebody else's; until commit nobody else takes it. */

@@ -1,7 +1,7 @@
 import { includesPort, parsePortRanges, pickPort } from '@bloomery/domain'
 import type { Transaction } from '@bloomery/database'
 import { unprocessable } from '../../http/errors.js'
-import type { NewRoute, RouteAddress } from './create-route.js'
+import type { NewRoute, RouteAddress } from './new-route.js'
 import { choosesByServerName } from './route-options.js'
 
 /**
