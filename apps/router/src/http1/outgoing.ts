@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { keepable } from './read-buffer.js'
+import { writeCopied } from './read-buffer.js'
 
 /** Up to here text and bytes go out as one string, which costs less than several buffers. */
 const GATHER_BYTES = 16 * 1024
@@ -25,14 +25,13 @@ export class Outgoing {
       this.#gathered += bytes.toString('latin1')
       return
     }
-    const chunk = keepable(bytes)
     if (this.#gathered === '') {
-      this.socket.write(chunk)
+      writeCopied(this.socket, bytes)
       return
     }
     this.socket.cork()
     this.flush()
-    this.socket.write(chunk)
+    writeCopied(this.socket, bytes)
     this.socket.uncork()
   }
 

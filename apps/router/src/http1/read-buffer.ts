@@ -10,6 +10,22 @@ const shared = Buffer.allocUnsafeSlow(64 * 1024)
 /** The bytes themselves, or a copy where they would be overwritten by the next read. */
 export const keepable = (bytes: Buffer): Buffer => (bytes.buffer === shared.buffer ? Buffer.from(bytes) : bytes)
 
+const spare: Buffer[] = []
+const MAX_SPARE = 64
+
+/** Writes bytes, which may be overwritten afterwards; copies go into buffers that serve again once they are written. */
+export function writeCopied(socket: Duplex, bytes: Buffer): void {
+  if (bytes.buffer !== shared.buffer) {
+    socket.write(bytes)
+    return
+  }
+  const copy = spare.pop() ?? Buffer.allocUnsafeSlow(shared.length)
+  bytes.copy(copy)
+  socket.write(copy.subarray(0, bytes.length), () => {
+    if (spare.length < MAX_SPARE) spare.push(copy)
+  })
+}
+
 type OnBytes = (bytes: Buffer) => void
 
 interface OnRead {
