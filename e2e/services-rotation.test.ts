@@ -1,3 +1,6 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { openDriver, type Driver } from './drivers.js'
 import { folder, TINY } from './fixtures.js'
 import { startLoad } from './load.js'
@@ -92,6 +95,14 @@ describe('rotation of credentials', () => {
     const results = await Promise.all(loads.map((load) => load.stop()))
     expect(results.flatMap(({ failures }) => failures)).toEqual([])
     expect(results.reduce((sum, { requests }) => sum + requests, 0)).toBeGreaterThan(100)
+
+    // What the platform keeps on disk and says in its logs holds no credential.
+    const env = await driver.ok(['env', 'writer'])
+    const password = /"password": "([^"]{8,})"/.exec(env.stdout)?.[1] ?? ''
+    expect(password).not.toBe('')
+    const folders = ['log', 'logs', 'cell', 'router', 'run', 'stager'].map((name) => join(platform.home, name)).filter(existsSync)
+    expect(folders.length).toBeGreaterThan(2)
+    expect(spawnSync('grep', ['-rlaF', '--', password, ...folders], { encoding: 'utf8' }).stdout).toBe('')
 
     const { stdout } = await driver.ok(['service', 'counter'])
     expect(stdout).toContain('writer')
