@@ -58,12 +58,16 @@ export class Cloud {
     }
   }
 
-  /** Looks until nothing is listed any more. */
-  async gone(path: string, seconds: number): Promise<void> {
+  /** Looks until nothing is listed any more; asks again for what could not be deleted. Answers how often that was. */
+  async gone(path: string, seconds: number): Promise<number> {
+    let repeated = 0
     for (const end = Date.now() + seconds * 1000; ; await delay(LOOK_EVERY_MS)) {
-      const { pagination } = (await this.call('GET', `${path}&per_page=1`)) as { pagination: { total_results: number } }
-      if (pagination.total_results === 0) return
-      if (Date.now() > end) throw new Error(`after ${seconds} s ${pagination.total_results} are still there`)
+      const left = (await this.call('GET', `${path}&per_page=5000`))['resources'] as Listed[]
+      if (left.length === 0) return repeated
+      if (Date.now() > end) throw new Error(`after ${seconds} s ${left.length} are still there`)
+      const failed = left.filter(({ last_operation: { type, state } }) => type === 'delete' && state === 'failed')
+      repeated += failed.length
+      await Promise.all(failed.map(({ guid }) => this.call('DELETE', `/v3/service_instances/${guid}`)))
     }
   }
 }
