@@ -75,7 +75,11 @@ describe('docker-compose.yml', () => {
   it('publishes nothing beyond loopback unless told to, and only cell, router and broker are on the network of the machine', () => {
     for (const [, each] of services)
       for (const port of each.ports) expect(port).toMatch(/^(\$\{BLOOMERY_(API|INTERNAL)_ADDRESS:-127\.0\.0\.1\}|127\.0\.0\.1):/)
-    expect(services.filter(([, each]) => each.network_mode === 'host').map(([name]) => name)).toEqual(['cell', 'router', 'broker'])
+    expect(services.filter(([, each]) => each.network_mode === 'host').map(([name]) => name)).toEqual([
+      'cell',
+      'router',
+      'broker',
+    ])
     expect(service('router').environment['BLOOMERY_BIND']).toBe('${BLOOMERY_BIND:-127.0.0.1}')
   })
 

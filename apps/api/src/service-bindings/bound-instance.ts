@@ -15,9 +15,8 @@ export type ManagedInstance = BoundInstance & { readonly plan: NonNullable<Bound
 
 export const isManaged = (instance: BoundInstance): instance is ManagedInstance => instance.plan !== null
 
-const isBindable = (
-  plan: Pick<ServicePlan, 'bindable'> & { readonly offering: Pick<ServiceOffering, 'bindable'> },
-): boolean => plan.bindable ?? plan.offering.bindable
+const isBindable = (plan: Pick<ServicePlan, 'bindable'> & { readonly offering: Pick<ServiceOffering, 'bindable'> }): boolean =>
+  plan.bindable ?? plan.offering.bindable
 
 /** The spaces that may bind it: its own, and those it is shared into. */
 export const spacesOf = (instance: BoundInstance) => [instance.space, ...instance.sharings.map(({ space }) => space)]

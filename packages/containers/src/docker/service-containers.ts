@@ -178,7 +178,7 @@ export class ServiceContainers {
   private async pull(image: string): Promise<void> {
     if (await this.isPresent(image)) return
     try {
-      const progress = (await this.connection.streams.pull(image))
+      const progress = await this.connection.streams.pull(image)
       await new Promise<void>((resolve, reject) =>
         this.docker.modem.followProgress(progress, (error: Error | null) => (error ? reject(error) : resolve())),
       )
