@@ -34,7 +34,6 @@ export class NodeDataPlane implements DataPlane {
   readonly #deps: DataPlaneDeps
   readonly #connections = new Connections()
   /** Connections that switched protocol: the servers do not know them any more. */
-  readonly #switched = new Set<Duplex>()
   readonly #open = new Set<Duplex>()
   #draining = false
 
@@ -89,8 +88,8 @@ export class NodeDataPlane implements DataPlane {
       if (Date.now() >= idleFrom) for (const server of servers) server.closeIdleConnections()
     }, 50)
     const cut = setTimeout(() => {
-      for (const socket of this.#switched) socket.destroy()
-      for (const server of servers) server.closeAllConnections()
+      // Node's server forgets the ones that it hands over: upgrades, and CONNECT even when that is refused.
+      for (const socket of this.#open) socket.destroy()
     }, timeoutMs)
     await Promise.all(closed)
     clearInterval(idle)
@@ -142,8 +141,6 @@ export class NodeDataPlane implements DataPlane {
     response.assignSocket(socket)
     response.once('finish', () => socket.end())
     socket.on('error', () => socket.destroy())
-    this.#switched.add(socket)
-    socket.once('close', () => this.#switched.delete(socket))
     this.#start({ exchange: this.#exchangeOf(request, secure), request, response, upgrade: { socket, head } })
   }
 
@@ -201,4 +198,6 @@ function writeRaw(socket: Duplex, name: 'badRequest' | 'requestTimeout' | 'headT
   }
   const { status, reason, headers, body } = presentAnswer(name, { host: '', detail })
   socket.end(`HTTP/1.1 ${status} ${reason}\r\n${RawHeaders.from(headers).toLines()}Connection: close\r\n\r\n${body}`)
+  // Nobody else reads it any more; unread, its end would never be seen.
+  socket.resume()
 }
