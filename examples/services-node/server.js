@@ -62,11 +62,15 @@ const kinds = {
     const connection = await require('amqplib').connect(uri, { timeout: 5000 })
     connection.on('error', () => {})
     try {
-      const channel = await connection.createChannel()
+      // Publishing is heard of only on such a channel.
+      const channel = await connection.createConfirmChannel()
       channel.on('error', () => {})
       const queue = async (id) => (await channel.assertQueue(`note-${id}`)).queue
       return await work({
-        write: async (id, text) => channel.sendToQueue(await queue(id), Buffer.from(text), { persistent: true }),
+        write: async (id, text) => {
+          channel.sendToQueue(await queue(id), Buffer.from(text), { persistent: true })
+          await channel.waitForConfirms()
+        },
         read: async (id) => {
           const message = await channel.get(await queue(id))
           if (message) channel.ack(message)
