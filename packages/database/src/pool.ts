@@ -11,15 +11,18 @@ const types: pg.CustomTypesConfig = {
 export type Pool = pg.Pool
 export type PoolClient = pg.PoolClient
 
-/** A pool for hand-written SQL. Accepts `postgresql://…` and unix sockets (`postgresql:///db?host=/folder&port=…`). */
-export function createPool(url: string, options: { max?: number; applicationName?: string } = {}): Pool {
+/**
+ * A pool for hand-written SQL. Accepts `postgresql://…` and unix sockets (`postgresql:///db?host=/folder&port=…`).
+ * `waitMs`: how long a query waits for its turn and its connection (5 s).
+ */
+export function createPool(url: string, options: { max?: number; applicationName?: string; waitMs?: number } = {}): Pool {
   const pool = new pg.Pool({
     connectionString: url,
     types,
     max: options.max ?? 6,
     application_name: options.applicationName ?? 'bloomery',
     idleTimeoutMillis: 30_000,
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: options.waitMs ?? 5_000,
   })
   // A broken idle connection is replaced at the next query; without a listener it would end the process.
   pool.on('error', () => undefined)

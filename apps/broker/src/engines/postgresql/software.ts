@@ -139,5 +139,7 @@ export function adminPool(server: Server, database: string, max: number): Pool {
   return createPool(`postgresql://${ADMIN}:${secret}@${host}:${ports['postgresql']}/${database}`, {
     max,
     applicationName: 'bloomery-broker',
+    // Dropping a database waits for the server's checkpoint: with many at once a turn takes long, which is no failure.
+    waitMs: 60_000,
   })
 }
