@@ -1,46 +1,4 @@
-export {
-  Catalog,
-  CatalogPlan,
-  CatalogService,
-  DashboardClient,
-  MaintenanceInfo,
-  OFFERING_REQUIREMENTS,
-  PlanSchemas,
-  SEMVER,
-  type OfferingRequirement,
-} from './protocol/catalog.js'
-export { BROKER_ERROR_CODES, BrokerErrorBody, type BrokerErrorCode } from './protocol/errors.js'
-export {
-  decodeIdentity,
-  encodeIdentity,
-  IDENTITY_HEADER,
-  OSB_VERSION,
-  PLATFORM,
-  REQUEST_IDENTITY_HEADER,
-  VERSION_HEADER,
-  type OriginatingIdentity,
-} from './protocol/headers.js'
-export {
-  BindRequest,
-  BindResource,
-  DeleteQuery,
-  LastOperationQuery,
-  ProvisionRequest,
-  RequestContext,
-  UpdateRequest,
-} from './protocol/requests.js'
-export {
-  BindingAnswer,
-  DeleteAnswer,
-  Endpoint,
-  FetchedBinding,
-  FetchedInstance,
-  InstanceAnswer,
-  LastOperationAnswer,
-  OPERATION_STATES,
-  VolumeMount,
-  type OperationState,
-} from './protocol/responses.js'
+export * from './protocol/index.js'
 export {
   BrokerClient,
   type BrokerAddress,
