@@ -18,6 +18,7 @@ import { fetchParameters } from './fetch-parameters.js'
 import { findServiceInstance, isSharedWithCaller, lockServiceInstance } from './find-service-instance.js'
 import { INSTANCE_FIELDS, includedFields } from './included-fields.js'
 import { AnyInstance, CreateManaged, CreateUserProvided, UpdateManaged, UpdateUserProvided } from './inputs.js'
+import { isBeingCreated, lastOperation } from './last-operation.js'
 import { listServiceInstances } from './list-service-instances.js'
 import { isManaged } from './managed-request.js'
 import { presentServiceInstance } from './presenter.js'
@@ -126,6 +127,14 @@ export function serviceInstanceRoutes(app: FastifyInstance, context: Context): v
       return acceptOperation(context, request, reply, async (tx) => {
         const present = await lockServiceInstance(tx, instance.guid)
         await requireIdle(tx, present, 'delete')
+        // From now on it is being deleted, whatever became of an earlier try. A creation under way goes on telling of itself until then.
+        if (!isBeingCreated(present)) {
+          const at = context.now()
+          await tx.serviceInstance.update({
+            where: { guid: present.guid },
+            data: { lastOperation: { ...lastOperation('delete', 'in progress', '', at, at) } },
+          })
+        }
         return operations.enqueue(tx, {
           resourceType: 'instance',
           resourceGuid: present.guid,
