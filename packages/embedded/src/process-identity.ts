@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 
 /** A process beyond doubt: pids are used again, a pid with its start time is not. */
@@ -93,9 +93,30 @@ export async function stopProcess(
 export function findByPidFile(path: string, mark: string): ProcessIdentity | undefined {
   try {
     const pid = Number(readFileSync(path, 'utf8').split('\n')[0])
-    return Number.isInteger(pid) && pid > 1 && commandLine(pid).includes(mark) ? identify(pid) : undefined
+    return Number.isInteger(pid) && pid > 1 && settledCommandLine(pid).includes(mark) ? identify(pid) : undefined
   } catch {
     return undefined // no file
+  }
+}
+
+/** While a program takes another's place (`exec`), Linux shows no command line; from a cold disk that may take a while. */
+function settledCommandLine(pid: number): string {
+  for (const end = Date.now() + EXEC_TIMEOUT_MS; ;) {
+    const line = commandLine(pid)
+    // Threads of the kernel never have one, and no program either.
+    if (line !== '' || Date.now() > end || !isProgram(pid)) return line
+    Atomics.wait(PAUSE, 0, 0, 2)
+  }
+}
+
+const EXEC_TIMEOUT_MS = 2_000
+const PAUSE = new Int32Array(new SharedArrayBuffer(4))
+
+function isProgram(pid: number): boolean {
+  try {
+    return identify(pid) !== undefined && readlinkSync(`/proc/${pid}/exe`) !== ''
+  } catch {
+    return false // gone, or a thread of the kernel
   }
 }
 
