@@ -117,6 +117,15 @@ describe('the processes of the router', () => {
     expect(text).toMatch(/\ntotal_routes [1-9]/)
   })
 
+  it('write each request into the access file', async () => {
+    await start()
+    for (let i = 0; i < 20; i++) expect(await requestAt(httpPort, undefined, `/logged-${i}`)).toBe(200)
+    await eventually(() => {
+      const lines = readFileSync(join(home, 'log/router-access.log'), 'utf8')
+      for (let i = 0; i < 20; i++) expect(lines).toMatch(new RegExp(`^app[.]test - .*"GET /logged-${i} HTTP/1[.]1" 200 `, 'm'))
+    })
+  })
+
   it('serve TCP routes as they come, and when a worker started by its sibling serves alone', async () => {
     const first = await start()
     const [port] = tcpPorts
@@ -261,9 +270,9 @@ const leftovers = (): number[] =>
 
 const request = (agent?: Agent): Promise<number> => requestAt(httpPort, agent)
 
-function requestAt(port: number, agent = new Agent({ keepAlive: false })): Promise<number> {
+function requestAt(port: number, agent = new Agent({ keepAlive: false }), path = '/'): Promise<number> {
   return new Promise((resolve, reject) => {
-    get({ host: '127.0.0.1', port, headers: { host: 'app.test' }, agent }, (response) => {
+    get({ host: '127.0.0.1', port, path, headers: { host: 'app.test' }, agent }, (response) => {
       response.resume()
       response.once('end', () => resolve(response.statusCode ?? 0))
       response.once('error', reject)

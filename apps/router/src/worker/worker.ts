@@ -105,14 +105,14 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     isHealthy: () => !plane.isDraining,
   })
   const metrics = new RouterMetrics()
-  const logExchange = recordExchange({ sender: () => logs.current })
+  const accessFile = openAccessFile(config, log)
+  const logExchange = recordExchange({ sender: () => logs.current, file: accessFile })
   const record = (exchange: Exchange, finishedAt: number): void => {
     logExchange(exchange, finishedAt)
     metrics.record(exchange, finishedAt)
   }
   const http2 = new Http2Clients({ decide, record, log })
   table.onWithdrawn((endpoint) => http2.forget(poolKeyOf(endpoint)))
-  const accessFile = openAccessFile(config, log)
   const plane: DataPlane = new Http1DataPlane({
     log,
     findCertificate: (name) => certificates.find(name),
