@@ -1,5 +1,7 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { rows, sql } from '@bloomery/database/sql'
-import { describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
+import { cycloneDxFaults, describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
 import { type Bench, examplePath, type Files, makeBench } from './testing.fixture.js'
 
 const SYSTEM = ['staticfile', 'java', 'ruby', 'nodejs', 'go', 'python', 'php', 'nginx', 'binary'].map(
@@ -35,15 +37,27 @@ const COMPILED: Case[] =
     return { app, guid: row.droplet_guid ?? '', ...(await bench.droplet(row.droplet_guid)) }
   }
 
+  /** What the buildpacks have left in the droplet, of which each of ours leaves one. */
+  const billsIn = async (sha256: string): Promise<readonly string[]> => {
+    const [folder = ''] = await bench.foldersOf(sha256)
+    const deps = join(folder, 'deps')
+    return Promise.all((await readdir(deps)).map((index) => readFile(join(deps, index, 'bom.json'), 'utf8')))
+  }
+
   it.each<Case>([
     ['Node', examplePath('express-app'), [], ['pkg:npm/express@', 'pkg:npm/ejs@']],
     ['Python', examplePath('flask-app'), [], ['pkg:pypi/flask@', 'pkg:pypi/gunicorn@']],
     ...COMPILED,
     ['Ruby', examplePath('ruby-app'), [], ['pkg:gem/sinatra@3.0.5']],
     ['PHP', examplePath('php-app'), [], ['pkg:composer/nikic/fast-route@1.3.0']],
-    ['nginx', examplePath('nginx-app'), [], []],
-    ['a static site', examplePath('static-site'), [], []],
-    ['a binary', { run: { body: '#!/bin/sh\n', mode: 0o755 }, Procfile: 'web: ./run\n' }, ['binary_buildpack'], []],
+    ['nginx', examplePath('nginx-app'), [], ['pkg:generic/nginx@1.']],
+    ['a static site', examplePath('static-site'), [], ['pkg:generic/nginx@1.']],
+    [
+      'a binary',
+      { run: { body: '#!/bin/sh\n', mode: 0o755 }, Procfile: 'web: ./run\n' },
+      ['binary_buildpack'],
+      ['pkg:generic/debian@12'],
+    ],
   ])(
     'give the same droplet, by apps that share nothing: %s; and its bill of materials',
     async (_name, files, buildpacks, purls) => {
@@ -55,7 +69,9 @@ const COMPILED: Case[] =
         bench.pool,
         sql`SELECT purl, version, checksum FROM droplet_components WHERE droplet_guid = ${first.guid} ORDER BY purl`,
       )
-      for (const purl of purls) expect(found.find((each) => each.purl.startsWith(purl))).toBeDefined()
+      for (const purl of [...purls, 'pkg:generic/debian@'])
+        expect(found.map((each) => each.purl)).toContainEqual(expect.stringContaining(purl))
+      for (const document of await billsIn(first.sha256)) expect(await cycloneDxFaults(document)).toEqual([])
     },
     480_000,
   )

@@ -1,7 +1,8 @@
 """Puts the app into its web root and writes what starts it."""
+import re
 import shutil
 
-from bloomery import commands, log
+from bloomery import bom, commands, log
 from php_config import fill
 from php_options import Options
 
@@ -36,7 +37,7 @@ def finalize(staging):
     staging.use_supplied()
     options = Options(staging.build)
     if options.server != "none":
-        fpm = find_servers(options)
+        fpm = find_servers(staging, options)
         make_web_root(staging, options)
         command = fill(WEB, {"FPM": fpm, "SERVER": SERVERS[options.server]})
     else:
@@ -50,13 +51,15 @@ def finalize(staging):
     staging.write_launch_profile()
 
 
-def find_servers(options):
+def find_servers(staging, options):
     version = ".".join((commands.output(["php", "-n", "-r", "echo PHP_VERSION;"]) or "8.2").split(".")[:2])
     fpm = commands.need(f"php-fpm{version}", f"php{version}-fpm")
     program = commands.need("apache2" if options.server == "httpd" else "nginx", "apache2" if options.server == "httpd" else "nginx-light")
     name = "httpd" if options.server == "httpd" else "nginx"
-    text = commands.output([program, "-v"]) or ""
-    log.step(f"Installing {name} {text.split('/')[-1].split()[0] if '/' in text else ''}".rstrip())
+    found = re.search(r"/(\d[\w.]*)", commands.output([program, "-v"]) or "")
+    log.step(f"Installing {name} {found.group(1) if found else ''} (the stack's)")
+    if found:
+        bom.add(staging, bom.of_stack(name, found.group(1)))
     return fpm
 
 

@@ -183,6 +183,14 @@ class Bom(Folder):
         bom.add(staging, two)
         self.assertEqual((staging.own / "bom.json").read_bytes(), before)
 
+    def test_the_system_that_the_app_runs_on(self):
+        self.put("os-release", 'NAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n')
+        found = bom.stack({"CF_STACK": "cflinuxfs4"}, self.build / "os-release")
+        self.assertEqual((found["type"], found["purl"]), ("operating-system", "pkg:generic/debian@12"))
+        self.assertEqual(found["properties"], [{"name": "bloomery:stack", "value": "cflinuxfs4"}])
+        self.assertEqual(bom.stack({}, self.build / "none")["purl"], "pkg:generic/linux@0")
+        self.assertEqual(bom.of_stack("nginx", "1.22.1")["type"], "platform")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,8 +1,9 @@
 """Moves the site to public/ and writes nginx's configuration."""
 import os
+import re
 import shutil
 
-from bloomery import commands, log
+from bloomery import bom, commands, log
 from nginx_config import render
 from staticfile import Staticfile
 
@@ -22,8 +23,10 @@ def finalize(staging):
     staging.write_config("staticfile")
     options = Staticfile(staging.build / "Staticfile", os.environ)
     program = commands.need("nginx", "nginx-light")
-    version = (commands.output([program, "-v"]) or "").rpartition("/")[2]
-    log.step(f"Installing nginx {version}")
+    found = re.search(r"nginx/(\d[\w.]*)", commands.output([program, "-v"]) or "")
+    log.step(f"Installing nginx {found.group(1) if found else ''} (the stack's)")
+    if found:
+        bom.add(staging, bom.of_stack("nginx", found.group(1)))
     move_site(staging, options)
     write_nginx(staging, options, program)
     staging.write_launch_profile()

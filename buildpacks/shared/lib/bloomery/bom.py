@@ -4,6 +4,8 @@ Sorted and without dates, so that the same input gives the same bytes.
 """
 import base64
 import json
+import os
+from pathlib import Path
 from urllib.parse import quote
 
 # By the name in lock files: the name in CycloneDX, and the digest's length in hexadecimal digits.
@@ -36,6 +38,21 @@ def runtime(dependency, found):
     namespace, _, own = name.rpartition(":") if kind == "maven" else ("", "", name)
     component = library(kind, own, found["version"], filter(None, [found.get("checksum")]), namespace or None)
     return {**component, "type": "platform", "name": dependency, "properties": [{"name": "bloomery:source", "value": found["from"]}]}
+
+
+def of_stack(name, version):
+    """The component for a program that the stack has and the app is started by."""
+    return runtime(name, {"from": "stack-image", "version": version})
+
+
+def stack(environment=os.environ, release=Path("/etc/os-release")):
+    """What the app runs on: the system of the stack, or of a machine without containers."""
+    text = release.read_text("utf-8", "replace") if release.is_file() else ""
+    named = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    name, version = (named.get(key, "").strip("'\"") for key in ("ID", "VERSION_ID"))
+    component = {**library("generic", name or "linux", version or "0"), "type": "operating-system"}
+    called = environment.get("CF_STACK")
+    return {**component, "properties": [{"name": "bloomery:stack", "value": called}]} if called else component
 
 
 def parse_hash(text):

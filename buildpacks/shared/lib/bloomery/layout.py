@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from . import log
+from . import bom, log
 
 SEARCH_PATHS = {
     "bin": ["PATH"],
@@ -100,6 +100,7 @@ class Staging:
             folder = self.deps / each / "profile.d"
             for script in sorted(folder.iterdir()) if folder.is_dir() else []:
                 shutil.copy2(script, self.profile / f"{each}_{script.name}")
+        bom.add(self, bom.stack())
 
     def banner(self, title):
         log.step(f"{title} version {self.version}")

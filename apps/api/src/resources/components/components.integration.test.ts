@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { versionKey } from '@bloomery/domain'
-import { eventually } from '@bloomery/testing'
+import { cycloneDxFaults, eventually } from '@bloomery/testing'
 import { adminScopes, anOrganization, startTestApi, type TestApi } from '../../testing.fixture.js'
 
 let api: TestApi
@@ -14,7 +14,14 @@ beforeAll(async () => {
 })
 afterAll(() => api.close())
 
-async function aDroplet(space: string, name: string, components: readonly (readonly [string, string, string])[], current = true) {
+const SHA512 = `sha512-${Buffer.from('a'.repeat(64)).toString('base64')}`
+
+async function aDroplet(
+  space: string,
+  name: string,
+  components: readonly (readonly [string, string, string, string?])[],
+  current = true,
+) {
   const { db } = api.context
   const app = await db.app.upsert({
     where: { spaceGuid_name: { spaceGuid: space, name } },
@@ -28,13 +35,13 @@ async function aDroplet(space: string, name: string, components: readonly (reado
       state: 'STAGED',
       sha256: 'ab'.repeat(32),
       components: {
-        create: components.map(([purl, componentName, version]) => ({
+        create: components.map(([purl, componentName, version, checksum = SHA512]) => ({
           purl,
           name: componentName,
           version,
           versionKey: versionKey(version),
           source: 'app/package-lock.json',
-          checksum: 'sha512-YWI=',
+          checksum,
         })),
       },
     },
@@ -73,16 +80,19 @@ describe('components', () => {
     const { app, droplet } = await aDroplet(place.space.guid, 'billed', [
       ['pkg:maven/org.x/y@1.0', 'org.x:y', '1.0'],
       ['pkg:npm/a@1.0.0', 'a', '1.0.0'],
+      ['pkg:npm/b@1.0.0', 'b', '1.0.0', 'sha512-short'],
     ])
     const { body, headers } = await place.auditor.get(`/bloomery/v1/droplets/${droplet.guid}/bom`)
     expect(headers['content-type']).toMatch(/^application\/vnd\.cyclonedx\+json/)
+    expect(await cycloneDxFaults(body)).toEqual([])
     expect(body).toMatchObject({
       bomFormat: 'CycloneDX',
       specVersion: '1.5',
       metadata: { component: { name: 'billed', hashes: [{ alg: 'SHA-256' }] }, properties: [{ value: app.guid }] },
       components: [
-        { group: 'org.x', name: 'y', purl: 'pkg:maven/org.x/y@1.0', hashes: [{ alg: 'SHA-512', content: '6162' }] },
+        { group: 'org.x', name: 'y', purl: 'pkg:maven/org.x/y@1.0', hashes: [{ alg: 'SHA-512', content: '61'.repeat(64) }] },
         { name: 'a', version: '1.0.0', properties: [{ value: 'app/package-lock.json' }] },
+        { name: 'b' },
       ],
     })
     expect((await place.stranger.get(`/bloomery/v1/droplets/${droplet.guid}/bom`)).status).toBe(404)

@@ -1,11 +1,12 @@
 import type { Droplet, DropletComponent } from '@bloomery/database'
 
-const ALGORITHMS: Readonly<Record<string, string>> = {
-  md5: 'MD5',
-  sha1: 'SHA-1',
-  sha256: 'SHA-256',
-  sha384: 'SHA-384',
-  sha512: 'SHA-512',
+/** By the name in lock files: CycloneDX's, and how long the checksum is in hexadecimal digits. */
+const ALGORITHMS: Readonly<Record<string, { readonly alg: string; readonly digits: number }>> = {
+  md5: { alg: 'MD5', digits: 32 },
+  sha1: { alg: 'SHA-1', digits: 40 },
+  sha256: { alg: 'SHA-256', digits: 64 },
+  sha384: { alg: 'SHA-384', digits: 96 },
+  sha512: { alg: 'SHA-512', digits: 128 },
 }
 
 /** A droplet's bill of materials as CycloneDX 1.5; the same droplet gives the same document. */
@@ -50,11 +51,11 @@ function nameOf({ purl, name }: DropletComponent): { readonly group?: string; re
   return at < 0 ? { name } : { group: name.slice(0, at), name: name.slice(at + 1) }
 }
 
-/** Lock files write sha512-BASE64 or sha256:HEX. */
+/** Lock files write sha512-BASE64 or sha256:HEX; what is neither says nothing, for one wrong field makes the document invalid. */
 function hashesOf(checksum: string | null): { hashes?: readonly { alg: string; content: string }[] } {
   const match = /^(\w+)[-:](.+)$/.exec(checksum ?? '')
-  const alg = ALGORITHMS[match?.[1]?.toLowerCase() ?? '']
-  if (alg === undefined || match?.[2] === undefined) return {}
+  const algorithm = ALGORITHMS[match?.[1]?.toLowerCase() ?? '']
+  if (algorithm === undefined || match?.[2] === undefined) return {}
   const content = /^[0-9a-f]+$/i.test(match[2]) ? match[2].toLowerCase() : Buffer.from(match[2], 'base64').toString('hex')
-  return { hashes: [{ alg, content }] }
+  return content.length === algorithm.digits ? { hashes: [{ alg: algorithm.alg, content }] } : {}
 }
