@@ -7,9 +7,12 @@ import { Spec, Validation } from '@cyclonedx/cyclonedx-library'
 export async function cycloneDxFaults(document: unknown): Promise<readonly unknown[]> {
   const text = typeof document === 'string' ? document : JSON.stringify(document)
   const { specVersion } = JSON.parse(text) as { specVersion: string }
-  const version = Object.values(Spec.Version).find((each) => String(each) === specVersion)
-  if (version === undefined) return [`there is no CycloneDX ${specVersion}`]
-  const found: unknown = await new Validation.JsonStrictValidator(version).validate(text)
+  if (!isVersion(specVersion)) return [`there is no CycloneDX ${specVersion}`]
+  const found: unknown = await new Validation.JsonStrictValidator(specVersion).validate(text)
   if (found === null) return []
   return Array.isArray(found) ? found : [found]
+}
+
+function isVersion(text: string): text is Spec.Version {
+  return Object.values<string>(Spec.Version).includes(text)
 }
