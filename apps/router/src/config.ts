@@ -21,6 +21,7 @@ import { CLIENT_CERTIFICATE_POLICIES, type ClientCertificatePolicy } from './mid
 import { FORWARDED_PROTOS, type ForwardedProto } from './middleware/forwarded.js'
 import { TRACINGS, type Tracing } from './middleware/tracing.js'
 import type { ListenerOptions } from './proxy/data-plane.js'
+import { LIMITS, type Limits } from './proxy/limits.js'
 
 const RouterEnv = PlatformEnv.extend({
   ...TenantAddressEnv.shape,
@@ -75,6 +76,24 @@ const RouterEnv = PlatformEnv.extend({
   BLOOMERY_TCP_BIND: z.string().optional(),
   /** Processes that carry traffic. */
   BLOOMERY_ROUTER_WORKERS: z.coerce.number().int().min(1).max(64).default(2),
+  /** Most connections of one client at one worker, each request under way on HTTP/2 counting like one; 0: as many as come. Clients are told apart by address, behind load balancers by the one that the PROXY protocol names. */
+  BLOOMERY_ROUTER_MAX_CONNECTIONS_PER_CLIENT: z.coerce.number().int().min(0).default(20_000),
+  /** How long a client may take to send a request's head. */
+  BLOOMERY_ROUTER_HEAD_TIMEOUT_SECONDS: z.coerce.number().min(0.1).max(86_400).default(30),
+  /** A request of whose body nothing came for this long, though the instance was ready to take it, is given up. */
+  BLOOMERY_ROUTER_BODY_IDLE_TIMEOUT_SECONDS: z.coerce.number().min(0.1).max(86_400).default(120),
+  /** How long a client's connection may be idle between requests. */
+  BLOOMERY_ROUTER_CLIENT_IDLE_TIMEOUT_SECONDS: z.coerce.number().min(0.1).max(86_400).default(900),
+  /** How long an instance may take to accept a connection. */
+  BLOOMERY_ROUTER_DIAL_TIMEOUT_SECONDS: z.coerce.number().min(0.1).max(86_400).default(5),
+  /** How long an instance may take from the request's end to the head of its answer. */
+  BLOOMERY_ROUTER_RESPONSE_TIMEOUT_SECONDS: z.coerce.number().min(0.1).max(86_400).default(900),
+  /** How long a connection to an instance is kept for the next request; 0: not at all. */
+  BLOOMERY_ROUTER_INSTANCE_IDLE_TIMEOUT_SECONDS: z.coerce.number().min(0).max(86_400).default(90),
+  /** Most idle connections to one instance that one worker keeps. */
+  BLOOMERY_ROUTER_MAX_IDLE_CONNECTIONS_PER_INSTANCE: z.coerce.number().int().min(0).default(1_000),
+  /** Largest head of a request or answer. */
+  BLOOMERY_ROUTER_MAX_HEAD_KB: z.coerce.number().int().min(8).max(4096).default(1024),
   /** Most requests under way at one instance from one worker; 0: as many as come. */
   BLOOMERY_ROUTER_MAX_REQUESTS_PER_INSTANCE: z.coerce.number().int().min(0).default(500),
   /** The access log in $BLOOMERY_HOME/log/router-access.log begins anew at this size, keeping one before it; 0: no such file. */
@@ -106,6 +125,7 @@ export interface RouterConfig {
   /** Whether the api orders certificates of a public authority. */
   readonly acme: boolean
   readonly listener: ListenerOptions
+  readonly limits: Limits
   readonly clientCertificates: ClientCertificatePolicy
   readonly forwardedProto: ForwardedProto
   readonly tracing: { readonly kind: Tracing; readonly tenant: string }
@@ -156,6 +176,18 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
     metrics: metricsOptions(env),
     acme: env.BLOOMERY_ACME_DIRECTORY_URL !== undefined,
     listener: listenerOptions(env),
+    limits: {
+      ...LIMITS,
+      maxConnectionsPerClient: env.BLOOMERY_ROUTER_MAX_CONNECTIONS_PER_CLIENT,
+      headMs: env.BLOOMERY_ROUTER_HEAD_TIMEOUT_SECONDS * 1000,
+      bodyIdleMs: env.BLOOMERY_ROUTER_BODY_IDLE_TIMEOUT_SECONDS * 1000,
+      idleMs: env.BLOOMERY_ROUTER_CLIENT_IDLE_TIMEOUT_SECONDS * 1000,
+      dialMs: env.BLOOMERY_ROUTER_DIAL_TIMEOUT_SECONDS * 1000,
+      responseMs: env.BLOOMERY_ROUTER_RESPONSE_TIMEOUT_SECONDS * 1000,
+      endpointIdleMs: env.BLOOMERY_ROUTER_INSTANCE_IDLE_TIMEOUT_SECONDS * 1000,
+      maxIdlePerEndpoint: env.BLOOMERY_ROUTER_MAX_IDLE_CONNECTIONS_PER_INSTANCE,
+      maxHeadBytes: env.BLOOMERY_ROUTER_MAX_HEAD_KB * 1024,
+    },
     clientCertificates: env.BLOOMERY_FORWARDED_CLIENT_CERT,
     forwardedProto: env.BLOOMERY_FORWARDED_PROTO,
     tracing: { kind: env.BLOOMERY_TRACING, tenant: env.BLOOMERY_TRACING_TENANT },

@@ -3,7 +3,6 @@ import type { Socket } from 'node:net'
 import { presentAnswer, type AnswerName } from '../answers.js'
 import type { RouterAnswer } from '../proxy/router-answer.js'
 import { Exchange, type ClientConnection } from '../proxy/exchange.js'
-import { LIMITS } from '../proxy/limits.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
 import type { AnswerSink } from './answer-sink.js'
 import type { Clock } from './clock.js'
@@ -56,7 +55,7 @@ export class ClientChannel implements AnswerSink {
     private readonly deps: ClientChannelDeps,
   ) {
     this.out = new Outgoing(socket)
-    this.deadline = deps.clock.now + LIMITS.headMs
+    this.deadline = deps.clock.now + deps.limits.headMs
     readInto(socket, (chunk) => this.#onData(chunk))
     socket.on('end', () => this.#onEnd())
     socket.on('error', () => this.destroy())
@@ -81,7 +80,7 @@ export class ClientChannel implements AnswerSink {
   }
 
   resumeBody(): void {
-    if (!this.requestIsComplete) this.deadline = this.deps.clock.now + LIMITS.bodyIdleMs
+    if (!this.requestIsComplete) this.deadline = this.deps.clock.now + this.deps.limits.bodyIdleMs
     this.#resume()
   }
 
@@ -115,7 +114,7 @@ export class ClientChannel implements AnswerSink {
     if (this.closeAfter || this.#ended) return this.#close()
     if (!this.requestIsComplete) {
       // The client may go on sending for a while; when it ends, its next request is read as usual.
-      this.deadline = this.deps.clock.now + LIMITS.lingerMs
+      this.deadline = this.deps.clock.now + this.deps.limits.lingerMs
       this.#resume()
       return
     }
@@ -224,7 +223,7 @@ export class ClientChannel implements AnswerSink {
     }
     this.#reading = false
     if (this.#state === 'sized' || this.#state === 'chunked') {
-      if (!this.#paused && this.#relay) this.deadline = this.deps.clock.now + LIMITS.bodyIdleMs
+      if (!this.#paused && this.#relay) this.deadline = this.deps.clock.now + this.deps.limits.bodyIdleMs
     }
     this.#relay?.onRequestTurnEnd()
     this.out.flush()
@@ -235,9 +234,9 @@ export class ClientChannel implements AnswerSink {
     const begun = parser.hasBegun && !parser.done
     const stopped = parser.readHead(chunk, from)
     if (parser.error !== undefined) this.#refuse('badRequest', 'Malformed request')
-    else if (parser.headBytes > LIMITS.maxHeadBytes) this.#refuse('headTooLarge')
+    else if (parser.headBytes > this.deps.limits.maxHeadBytes) this.#refuse('headTooLarge')
     else if (parser.done) this.#onHead()
-    else if (!begun) this.deadline = this.deps.clock.now + LIMITS.headMs
+    else if (!begun) this.deadline = this.deps.clock.now + this.deps.limits.headMs
     return stopped
   }
 
@@ -294,7 +293,7 @@ export class ClientChannel implements AnswerSink {
   #nextRequest(): void {
     this.#state = 'head'
     this.#parser.rest()
-    this.deadline = this.deps.clock.now + LIMITS.idleMs
+    this.deadline = this.deps.clock.now + this.deps.limits.idleMs
     if (this.#reading) return
     const ahead = this.#ahead
     this.#ahead = undefined
@@ -315,7 +314,7 @@ export class ClientChannel implements AnswerSink {
     this.out.flush()
     this.#state = 'closing'
     this.#ahead = undefined
-    this.deadline = this.deps.clock.now + LIMITS.lingerMs
+    this.deadline = this.deps.clock.now + this.deps.limits.lingerMs
     this.#resume()
     if (this.#ended) this.socket.destroySoon()
     else this.socket.end()

@@ -39,7 +39,7 @@ export interface ResponseListener {
 
 /** Who keeps channels between requests. */
 export interface ChannelOwner {
-  /** The channel can carry another request. `idleMs`: how long it stays usable. */
+  /** The channel can carry another request. `idleMs`: how long it stays usable as the endpoint says, Infinity where it says nothing. */
   onIdle(channel: EndpointChannel, idleMs: number): void
   onClosed(channel: EndpointChannel): void
 }
@@ -58,7 +58,7 @@ export class EndpointChannel {
   #listener: ResponseListener | undefined
   #remaining = 0
   #reusable = true
-  #idleMs: number = LIMITS.endpointIdleMs
+  #idleMs = Infinity
   #paused = false
 
   constructor(
@@ -301,5 +301,5 @@ export class EndpointChannel {
 /** `timeout=5`: a little less, so that a request does not meet the endpoint's close. */
 function idleTimeOf(hint: string): number {
   const seconds = Number(/(?:^|[,\s])timeout=(\d{1,6})/i.exec(hint)?.[1] ?? Infinity)
-  return Math.min(LIMITS.endpointIdleMs, Math.max(seconds - 1, 0) * 1000)
+  return Math.max(seconds - 1, 0) * 1000
 }

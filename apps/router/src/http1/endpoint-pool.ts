@@ -1,5 +1,5 @@
 import type { Target } from '../proxy/forwarding.js'
-import { LIMITS } from '../proxy/limits.js'
+import type { Limits } from '../proxy/limits.js'
 import { EndpointChannel, type ChannelOwner } from './endpoint-channel.js'
 import { EndpointSocket } from './endpoint-socket.js'
 import type { Clock } from './clock.js'
@@ -14,7 +14,10 @@ export class EndpointPool implements ChannelOwner {
   readonly #idle = new Map<string, Idle[]>()
   readonly #all = new Set<EndpointChannel>()
 
-  constructor(private readonly clock: Clock) {}
+  constructor(
+    private readonly clock: Clock,
+    private readonly limits: Limits,
+  ) {}
 
   /** A channel to the target; `reuse`: one that has served before will do. */
   acquire(target: Target, reuse: boolean): EndpointChannel {
@@ -27,7 +30,7 @@ export class EndpointPool implements ChannelOwner {
     }
     const socket = new EndpointSocket({ allowHalfOpen: true })
     const channel = new EndpointChannel(target.key, socket, true, this)
-    channel.deadline = this.clock.now + LIMITS.dialMs
+    channel.deadline = this.clock.now + this.limits.dialMs
     this.#all.add(channel)
     socket.connect({ host: target.host, port: target.port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
     return channel
@@ -58,9 +61,9 @@ export class EndpointPool implements ChannelOwner {
 
   onIdle(channel: EndpointChannel, idleMs: number): void {
     const idle = this.#idle.get(channel.key) ?? []
-    if (idle.length >= LIMITS.maxIdlePerEndpoint || idleMs <= 0) return channel.destroy()
+    if (idle.length >= this.limits.maxIdlePerEndpoint || idleMs <= 0) return channel.destroy()
     if (idle.length === 0) this.#idle.set(channel.key, idle)
-    idle.push({ channel, until: this.clock.now + idleMs })
+    idle.push({ channel, until: this.clock.now + Math.min(idleMs, this.limits.endpointIdleMs) })
   }
 
   onClosed(channel: EndpointChannel): void {

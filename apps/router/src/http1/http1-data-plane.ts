@@ -1,8 +1,9 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls'
 import type { DataPlane, DataPlaneDeps } from '../proxy/data-plane.js'
+import { ClientCounts } from '../proxy/client-counts.js'
 import type { ClientConnection } from '../proxy/exchange.js'
-import { LIMITS } from '../proxy/limits.js'
+import { LIMITS, type Limits } from '../proxy/limits.js'
 import { takeProxyHeader } from '../tls/proxy-protocol.js'
 import { ClientChannel, type ClientChannelDeps } from './client-channel.js'
 import { CoarseClock } from './clock.js'
@@ -24,7 +25,8 @@ export class Http1DataPlane implements DataPlane {
   readonly #channels = new Set<ClientChannel>()
   /** What carries TLS, from before the handshake on. */
   readonly #underTls = new Set<Socket>()
-  readonly #perClient = new Map<string, number>()
+  readonly #limits: Limits
+  readonly #clients: ClientCounts
   readonly #clock: CoarseClock
   readonly #pool: EndpointPool
   readonly #handlers = new HandlerServer()
@@ -38,12 +40,15 @@ export class Http1DataPlane implements DataPlane {
 
   constructor(private readonly deps: DataPlaneDeps) {
     this.#clock = new CoarseClock(TICK_MS, () => this.#tick())
-    this.#pool = new EndpointPool(this.#clock)
+    this.#limits = deps.limits ?? LIMITS
+    this.#clients = new ClientCounts(this.#limits.maxConnectionsPerClient)
+    this.#pool = new EndpointPool(this.#clock, this.#limits)
     this.#channelDeps = {
       decide: deps.decide,
       record: deps.record,
       log: deps.log,
       clock: this.#clock,
+      limits: this.#limits,
       acquire: (target, reuse) => this.#pool.acquire(target, reuse),
       openHandler: (exchange, handler) =>
         new EndpointChannel('', this.#handlers.open(exchange, handler), false, {
@@ -137,7 +142,10 @@ export class Http1DataPlane implements DataPlane {
 
   /** Connections as they are, or with the client that a load balancer names. */
   #listener(accept: (socket: Socket) => void): Server {
-    if (this.deps.listener?.proxyProtocol !== true) return createServer({ allowHalfOpen: true, noDelay: true }, accept)
+    if (this.deps.listener?.proxyProtocol !== true)
+      return createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+        if (this.#admit(socket)) accept(socket)
+      })
     return createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       takeProxyHeader(socket, PROXY_HEADER_MS, (client) => {
         if (client) {
@@ -146,7 +154,7 @@ export class Http1DataPlane implements DataPlane {
           this.#proxied.set(key, client)
           socket.once('close', () => this.#proxied.delete(key))
         }
-        accept(socket)
+        if (this.#admit(socket)) accept(socket)
       })
     })
   }
@@ -154,33 +162,38 @@ export class Http1DataPlane implements DataPlane {
   #acceptSecure(socket: TLSSocket): void {
     if (socket.alpnProtocol === 'h2' && this.deps.http2) {
       socket.on('error', () => socket.destroy())
-      this.deps.http2.accept(socket, this.#proxied.get(connectionKey(socket)))
+      this.deps.http2.accept(socket, this.#clientOf(socket), this.#clients)
+  /** Whether one more connection of this client is within the limit; it counts until it is closed, handshake included. */
+  #admit(socket: Socket): boolean {
+    const { address } = this.#clientOf(socket)
+    if (!this.#clients.enter(address)) {
+      socket.destroy()
+      return false
+    }
+    socket.once('close', () => this.#clients.leave(address))
+    return true
+  }
+
+  /** The client as a load balancer names it, else as the connection does. */
+  #clientOf(socket: Socket): { readonly address: string; readonly port: number } {
+    const proxied = this.#proxied.size > 0 ? this.#proxied.get(connectionKey(socket)) : undefined
+    if (proxied) return proxied
+    const { remoteAddress = '', remotePort = 0 } = socket
+    return { address: remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress, port: remotePort }
+  }
+
     } else this.#accept(socket, true)
   }
 
   #accept(socket: Socket, secure: boolean): void {
-    const { remoteAddress = '', remotePort = 0 } = socket
-    const proxied = this.#proxied.size > 0 ? this.#proxied.get(connectionKey(socket)) : undefined
-    const direct = remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress
-    const address = proxied?.address ?? direct
-    const count = (this.#perClient.get(address) ?? 0) + 1
-    if (count > LIMITS.maxConnectionsPerClient) {
-      socket.destroy()
-      return
-    }
-    this.#perClient.set(address, count)
+    const { address, port } = this.#clientOf(socket)
     const certificate = this.deps.listener?.clientCertificates && secure ? certificateOf(socket) : undefined
-    const port = proxied?.port ?? remotePort
     const facts: ClientConnection = { secure, address, port, ...(certificate ? { certificate } : {}) }
     this.#channels.add(new ClientChannel(socket, facts, this.#channelDeps))
   }
 
   #onClosed(channel: ClientChannel): void {
     if (!this.#channels.delete(channel)) return
-    const { address } = channel.facts
-    const count = (this.#perClient.get(address) ?? 1) - 1
-    if (count > 0) this.#perClient.set(address, count)
-    else this.#perClient.delete(address)
     if (this.#channels.size === 0) this.#onEmpty?.()
   }
 

@@ -6,7 +6,7 @@ import type { Exchange } from '../proxy/exchange.js'
 import type { Disposition } from '../proxy/disposition.js'
 import type { Forwarding, Target } from '../proxy/forwarding.js'
 import type { Handler } from '../proxy/handler.js'
-import { LIMITS } from '../proxy/limits.js'
+import type { Limits } from '../proxy/limits.js'
 import type { RawHeaders } from '../proxy/raw-headers.js'
 import { toClientHeaders } from '../proxy/response-headers.js'
 import { removeHopByHop } from '../proxy/hop-by-hop-headers.js'
@@ -19,6 +19,7 @@ export interface RelayDeps {
   readonly decide: (exchange: Exchange) => Disposition
   readonly record: (exchange: Exchange, finishedAt: number) => void
   readonly clock: Clock
+  readonly limits: Limits
   readonly log: Logger
   /** A channel to the target; `reuse`: one that has served before will do. */
   readonly acquire: (target: Target, reuse: boolean) => EndpointChannel
@@ -264,9 +265,9 @@ export class Relay implements ResponseListener {
       this.#continueTimer = setTimeout(() => {
         this.#continueBody()
         this.client.out.flush()
-      }, LIMITS.continueMs)
+      }, this.deps.limits.continueMs)
     } else this.#sendHeld()
-    if (this.#requestEnded) channel.awaitAnswer(deps.clock.now + LIMITS.responseMs)
+    if (this.#requestEnded) channel.awaitAnswer(deps.clock.now + deps.limits.responseMs)
   }
 
   /** What came of the body so far, and its end if that came, too. */
@@ -290,7 +291,7 @@ export class Relay implements ResponseListener {
     const channel = this.#channel
     if (!channel) return
     if (this.#chunksRequest) channel.out.text(lastChunk(this.#requestTrailers))
-    channel.awaitAnswer(this.deps.clock.now + LIMITS.responseMs)
+    channel.awaitAnswer(this.deps.clock.now + this.deps.limits.responseMs)
   }
 
   get #chunksRequest(): boolean {

@@ -11,6 +11,8 @@ export interface Answering {
   readonly hasHead: boolean
   /** `isWhole`: no body and no trailers follow. */
   head(status: number, headers: RawHeaders, isWhole: boolean): void
+  /** Word that the answer is still to come (1xx); what the client's protocol cannot say is left out. */
+  inform(status: number, headers: RawHeaders): void
   /** Sent when the body has ended. */
   trailers(trailers: RawHeaders): void
   /** The answer is broken, and the client shall see it. */
@@ -30,6 +32,7 @@ function answeringOverHttp1(response: ServerResponse): Answering {
       response.writeHead(status, headers.toFlat())
       if (!isWhole) response.flushHeaders()
     },
+    inform: () => undefined,
     trailers: (trailers) => {
       if (response.chunkedEncoding) response.addTrailers(pairsOf(trailers))
     },
@@ -47,6 +50,10 @@ function answeringOverHttp2(response: Http2ServerResponse): Answering {
     head: (status, headers, isWhole) => {
       if (stream.destroyed || stream.closed) return
       stream.respond({ ...toHttp2(headers), ':status': status }, isWhole ? { endStream: true } : { waitForTrailers: true })
+    },
+    inform: (status, headers) => {
+      if (!stream.destroyed && !stream.closed && !stream.headersSent)
+        stream.additionalHeaders({ ...toHttp2(headers), ':status': status })
     },
     trailers: (trailers) => {
       // Node's response sends them when the stream asks for its trailers.
@@ -84,7 +91,8 @@ const CONNECTION_FIELDS = new Set([
 
 /** Fields as Node takes them for HTTP/2, without those that concern a connection. */
 export function toHttp2(headers: RawHeaders): OutgoingHttpHeaders {
-  const fields: Record<string, string | string[]> = {}
+  // Without a prototype: `constructor` is a field's name like any other.
+  const fields: Record<string, string | string[]> = Object.create(null) as Record<string, string | string[]>
   const flat = headers.toFlat()
   for (let i = 0; i + 1 < flat.length; i += 2) {
     const name = (flat[i] ?? '').toLowerCase()
@@ -92,22 +100,46 @@ export function toHttp2(headers: RawHeaders): OutgoingHttpHeaders {
     if (CONNECTION_FIELDS.has(name) || (name === 'te' && value.toLowerCase() !== 'trailers')) continue
     const present = fields[name]
     if (present === undefined) fields[name] = value
+    else if (LISTS.has(name)) fields[name] = `${String(present)}, ${value}`
     else if (ONCE.has(name)) fields[name] = value
     else fields[name] = Array.isArray(present) ? [...present, value] : [present, value]
   }
   return fields
 }
-/** Node refuses to write these more than once. */
+/** Node refuses to write these more than once; as lists they say the same in one. */
+const LISTS = new Set(['content-encoding', 'content-language', 'if-match', 'if-none-match'])
+/** Nor these, of which there is one at most in what is regular: the last one counts. */
 const ONCE = new Set([
+  'access-control-allow-credentials',
+  'access-control-max-age',
+  'access-control-request-method',
+  'age',
+  'authorization',
   'content-length',
+  'content-location',
+  'content-md5',
+  'content-range',
   'content-type',
   'date',
+  'dnt',
   'etag',
+  'expires',
+  'from',
+  'if-modified-since',
+  'if-range',
+  'if-unmodified-since',
+  'last-modified',
   'location',
+  'max-forwards',
+  'proxy-authorization',
+  'range',
   'referer',
-  'user-agent',
-  'authorization',
+  'retry-after',
   'te',
+  'tk',
+  'upgrade-insecure-requests',
+  'user-agent',
+  'x-content-type-options',
 ])
 
 /** Node's fields of HTTP/2 without the pseudo ones. */

@@ -14,10 +14,11 @@ import type { TLSSocket } from 'node:tls'
 import { presentAnswer } from '../answers.js'
 import { AttemptError, classifyFailure, DIAL_TIMEOUT, RESPONSE_TIMEOUT, type Phase } from '../failures.js'
 import { Connections } from '../plain/connections.js'
+import type { ClientCounts } from '../proxy/client-counts.js'
 import type { DataPlaneDeps, Http2Carrier } from '../proxy/data-plane.js'
 import { Exchange, type ClientConnection } from '../proxy/exchange.js'
 import type { Forwarding, Target } from '../proxy/forwarding.js'
-import { LIMITS } from '../proxy/limits.js'
+import { LIMITS, type Limits } from '../proxy/limits.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
 import { toClientHeaders } from '../proxy/response-headers.js'
 import { answerBy, answeringTo, type Answering } from './answering.js'
@@ -25,6 +26,16 @@ import { answerBy, answeringTo, type Answering } from './answering.js'
 /** Requests of one connection at a time. */
 const MAX_STREAMS = 250
 const IDLE_LOOK_MS = 50
+
+/** Between the word that connections are going away and the refusal of new requests: what clients had sent by then is served. */
+const NOTICE_MS = 100
+/** `as many streams as there could be`: the first word of a connection's end refuses none. */
+const LAST_STREAM = 2 ** 31 - 1
+
+interface Session {
+  readonly client: ClientConnection
+  readonly counts: ClientCounts
+}
 
 interface StreamCall {
   readonly exchange: Exchange
@@ -35,18 +46,20 @@ interface StreamCall {
 
 /** Serves clients that speak HTTP/2, by the same steps as all others; instances behind them are spoken to by HTTP/1.1 or HTTP/2. */
 export class Http2Clients implements Http2Carrier {
-  readonly #deps: Pick<DataPlaneDeps, 'decide' | 'record' | 'log'>
+  readonly #deps: Http2ClientsDeps
+  readonly #limits: Limits
   readonly #server: Http2Server
-  readonly #sessions = new Map<Http2Session, ClientConnection>()
+  readonly #sessions = new Map<Http2Session, Session>()
   /** Of connections that are just being taken over. */
-  readonly #clients = new Map<string, ClientConnection>()
+  readonly #arriving = new Map<string, Session>()
   readonly #connections = new Connections()
   #draining = false
 
-  constructor(deps: Pick<DataPlaneDeps, 'decide' | 'record' | 'log'>) {
+  constructor(deps: Http2ClientsDeps) {
     this.#deps = deps
+    this.#limits = deps.limits ?? LIMITS
     this.#server = createServer({
-      maxHeaderListPairs: LIMITS.maxFields,
+      maxHeaderListPairs: this.#limits.maxFields,
       settings: { maxConcurrentStreams: MAX_STREAMS, enablePush: false, enableConnectProtocol: false },
     })
     this.#server.on('sessionError', (_error, session) => session.destroy())
@@ -60,13 +73,12 @@ export class Http2Clients implements Http2Carrier {
     return this.#sessions.size
   }
 
-  accept(socket: TLSSocket, client?: { readonly address: string; readonly port: number }): void {
+  accept(socket: TLSSocket, client: { readonly address: string; readonly port: number }, counts: ClientCounts): void {
     const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined
-    this.#clients.set(connectionKey(socket), {
-      secure: true,
-      address: client?.address ?? (socket.remoteAddress ?? '').replace(/^::ffff:/, ''),
-      port: client?.port ?? socket.remotePort ?? 0,
-      ...(certificate ? { certificate: certificate.raw } : {}),
+    const { address, port } = client
+    this.#arriving.set(connectionKey(socket), {
+      client: { secure: true, address, port, ...(certificate ? { certificate: certificate.raw } : {}) },
+      counts,
     })
     // What a server emits for connections of its own; the handshake is done, so this one speaks without TLS.
     this.#server.emit('connection', socket)
@@ -78,12 +90,13 @@ export class Http2Clients implements Http2Carrier {
 
   announceDrain(): void {
     this.#draining = true
-    for (const session of this.#sessions.keys()) if (!session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR)
+    for (const session of this.#sessions.keys()) if (!session.destroyed) sendAway(session)
   }
 
   async close(timeoutMs: number): Promise<void> {
-    this.announceDrain()
     const deadline = Date.now() + timeoutMs
+    this.announceDrain()
+    if (this.#sessions.size > 0) await delay(Math.min(NOTICE_MS, timeoutMs))
     for (const session of this.#sessions.keys()) session.close()
     while (this.#sessions.size > 0 && Date.now() < deadline) await delay(IDLE_LOOK_MS)
     for (const session of [...this.#sessions.keys()]) session.destroy()
@@ -92,21 +105,30 @@ export class Http2Clients implements Http2Carrier {
 
   #open(session: ServerHttp2Session): void {
     const key = connectionKey(session.socket)
-    const client = this.#clients.get(key)
-    this.#clients.delete(key)
-    if (!client) return session.destroy()
-    this.#sessions.set(session, client)
-    session.once('close', () => this.#sessions.delete(session))
+    const arriving = this.#arriving.get(key)
+    this.#arriving.delete(key)
+    if (!arriving) return session.destroy()
+    this.#sessions.set(session, arriving)
+    // Like the head of a first request, which must not trickle either.
+    const first = setTimeout(() => session.destroy(), this.#limits.headMs)
+    session.once('stream', () => clearTimeout(first))
+    session.once('close', () => {
+      clearTimeout(first)
+      this.#sessions.delete(session)
+    })
     session.on('error', () => session.destroy())
-    session.setTimeout(LIMITS.idleMs, () => session.close())
-    if (this.#draining) session.goaway(constants.NGHTTP2_NO_ERROR)
+    session.setTimeout(this.#limits.idleMs, () => session.close())
+    if (this.#draining) sendAway(session)
   }
 
   #start(request: Http2ServerRequest, response: Http2ServerResponse): void {
     const { session } = request.stream
-    const client = session && this.#sessions.get(session)
-    if (!client) return void request.stream.close(constants.NGHTTP2_REFUSED_STREAM)
+    const known = session && this.#sessions.get(session)
+    if (!known?.counts.enter(known.client.address)) return void request.stream.close(constants.NGHTTP2_REFUSED_STREAM)
+    const { client, counts } = known
+    request.stream.once('close', () => counts.leave(client.address))
     const exchange = exchangeOf(request, client)
+    if (exchange.hasBody) watchBody(request, exchange, this.#limits.bodyIdleMs)
     const call: StreamCall = { exchange, request, response, answering: answeringTo(response) }
     response.on('error', () => undefined)
     request.on('error', () => undefined)
@@ -172,7 +194,11 @@ export class Http2Clients implements Http2Carrier {
         setHost: false,
       })
       let phase: Phase = 'connecting'
-      const timer = setTimeout(() => outgoing.destroy(coded(RESPONSE_TIMEOUT, 'no response in time')), LIMITS.responseMs)
+      let timer: NodeJS.Timeout | undefined
+      outgoing.once('finish', () => {
+        if (outgoing.destroyed || answering.hasHead) return
+        timer = setTimeout(() => outgoing.destroy(coded(RESPONSE_TIMEOUT, 'no response in time')), this.#limits.responseMs)
+      })
       const clientGone = (): void => {
         outgoing.destroy()
         if (!answering.hasHead) outcome.status = 499
@@ -186,7 +212,7 @@ export class Http2Clients implements Http2Carrier {
           sendBody(call, outgoing)
         }
         if (!socket.connecting) return connected()
-        const dialTimer = setTimeout(() => outgoing.destroy(coded(DIAL_TIMEOUT, 'no connection in time')), LIMITS.dialMs)
+        const dialTimer = setTimeout(() => outgoing.destroy(coded(DIAL_TIMEOUT, 'no connection in time')), this.#limits.dialMs)
         socket.once('connect', connected)
         socket.once('close', () => clearTimeout(dialTimer))
         socket.once('connect', () => clearTimeout(dialTimer))
@@ -206,6 +232,24 @@ export class Http2Clients implements Http2Carrier {
       })
     })
   }
+}
+
+type Http2ClientsDeps = Pick<DataPlaneDeps, 'decide' | 'record' | 'limits' | 'log'>
+
+/** Tells the client to come anew; its requests under way, and those that cross this word, are served. */
+const sendAway = (session: Http2Session): void => session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM)
+
+/** Gives up a body of which nothing comes although it is being waited for. */
+function watchBody(request: Http2ServerRequest, { outcome }: Exchange, idleMs: number): void {
+  let [bytes, lastAt] = [0, Date.now()]
+  const timer = setInterval(() => {
+    const isWaiting = request.readableFlowing === true && !request.isPaused() && !request.stream.isPaused()
+    if (!isWaiting || outcome.requestBytes > bytes) [bytes, lastAt] = [outcome.requestBytes, Date.now()]
+    else if (Date.now() - lastAt > idleMs) request.stream.close(constants.NGHTTP2_CANCEL)
+  }, idleMs / 4)
+  timer.unref()
+  request.once('end', () => clearInterval(timer))
+  request.stream.once('close', () => clearInterval(timer))
 }
 
 function relay({ exchange, answering }: StreamCall, incoming: IncomingMessage, headers: RawHeaders): void {

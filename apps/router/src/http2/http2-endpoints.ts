@@ -1,59 +1,118 @@
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders } from 'node:http2'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { presentAnswer } from '../answers.js'
-import { AttemptError, classifyFailure, DIAL_TIMEOUT } from '../failures.js'
+import { attemptError, coded, DIAL_TIMEOUT, isReplayable, RESPONSE_TIMEOUT, type AttemptError, type Phase } from '../failures.js'
 import type { Exchange } from '../proxy/exchange.js'
 import type { Forwarding, NextTry, Target } from '../proxy/forwarding.js'
 import type { Handler } from '../proxy/handler.js'
-import { LIMITS } from '../proxy/limits.js'
+import { LIMITS, type Limits } from '../proxy/limits.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
 import { toClientHeaders } from '../proxy/response-headers.js'
 import { answerBy, answeringTo, fromHttp2, toHttp2, type Answering } from './answering.js'
 
-/** Sessions to instances that speak HTTP/2, by prior knowledge: one for each instance, for as long as it lasts. */
+/** One connection to an instance, and how many requests are under way on it. */
+interface Link {
+  readonly opening: Promise<ClientHttp2Session>
+  session: ClientHttp2Session | undefined
+  streams: number
+}
+
+/** The right to one request on a connection. */
+interface Place {
+  readonly session: ClientHttp2Session
+  /** The request is over. */
+  leave(): void
+  /** The connection takes no more requests; the next one opens another. */
+  drop(): void
+}
+
+/** Connections to instances that speak HTTP/2, by prior knowledge: one for each, and more when it has as many requests as it takes. */
 export class Http2Endpoints {
-  readonly #sessions = new Map<string, Promise<ClientHttp2Session>>()
+  readonly #links = new Map<string, Link[]>()
+
+  constructor(readonly limits: Limits = LIMITS) {}
 
   /** Resolves when there is a connection; rejects with the reason why there is none. */
-  session(target: Target): Promise<ClientHttp2Session> {
-    const known = this.#sessions.get(target.key)
-    if (known) return known
-    const opening = openSession(target)
-    this.#sessions.set(target.key, opening)
-    const forget = (): void => {
-      if (this.#sessions.get(target.key) === opening) this.#sessions.delete(target.key)
+  async enter(target: Target): Promise<Place> {
+    const links = this.#links.get(target.key) ?? []
+    const link = links.find((each) => each.streams < capacityOf(each)) ?? this.#open(target)
+    link.streams++
+    const leave = once(() => void link.streams--)
+    try {
+      const session = await link.opening
+      return { session, leave, drop: () => this.#drop(target.key, link) }
+    } catch (error) {
+      leave()
+      throw error
     }
-    opening.then(
-      (session) => {
-        session.once('close', forget)
-        session.once('goaway', forget)
-        session.setTimeout(LIMITS.endpointIdleMs, () => session.close())
-      },
-      () => forget(),
-    )
-    return opening
   }
 
   /** Closes what leads to an instance that is gone, once its requests are answered. */
   forget(key: string): void {
-    void this.#sessions.get(key)?.then(
-      (session) => session.close(),
-      () => undefined,
-    )
-    this.#sessions.delete(key)
+    const links = this.#links.get(key) ?? []
+    this.#links.delete(key)
+    for (const { opening } of links)
+      opening.then(
+        (session) => session.close(),
+        () => undefined,
+      )
   }
 
   close(): void {
-    for (const key of [...this.#sessions.keys()]) this.forget(key)
+    for (const key of [...this.#links.keys()]) this.forget(key)
+  }
+
+  #open(target: Target): Link {
+    const { key } = target
+    const link: Link = { opening: openSession(target, this.limits.dialMs), session: undefined, streams: 0 }
+    const links = this.#links.get(key)
+    if (links) links.push(link)
+    else this.#links.set(key, [link])
+    const forget = (): void => this.#drop(key, link)
+    link.opening.then((session) => {
+      link.session = session
+      session.once('close', forget)
+      session.once('goaway', forget)
+      session.setTimeout(this.limits.endpointIdleMs, () => {
+        // Silence is no end of requests that are under way.
+        if (link.streams === 0) session.close()
+      })
+    }, forget)
+    return link
+  }
+
+  #drop(key: string, link: Link): void {
+    const links = this.#links.get(key)
+    const at = links?.indexOf(link) ?? -1
+    if (!links || at === -1) return
+    links.splice(at, 1)
+    if (links.length === 0) this.#links.delete(key)
   }
 }
 
-function openSession({ host, port }: Target): Promise<ClientHttp2Session> {
+/** Requests that an instance takes on one connection: as it says, and not more than suits one. */
+const MAX_STREAMS = 1_000
+function capacityOf({ session }: Link): number {
+  if (session === undefined) return MAX_STREAMS
+  if (session.closed || session.destroyed) return 0
+  return Math.min(session.remoteSettings.maxConcurrentStreams ?? MAX_STREAMS, MAX_STREAMS)
+}
+
+function once(act: () => void): () => void {
+  let done = false
+  return () => {
+    if (done) return
+    done = true
+    act()
+  }
+}
+
+function openSession({ host, port }: Target, dialMs: number): Promise<ClientHttp2Session> {
   return new Promise((resolve, reject) => {
     const session = connect(`http://${host.includes(':') ? `[${host}]` : host}:${port}`, { settings: { enablePush: false } })
     const timer = setTimeout(
       () => session.destroy(Object.assign(new Error('no connection in time'), { code: DIAL_TIMEOUT })),
-      LIMITS.dialMs,
+      dialMs,
     )
     session.once('error', reject)
     session.once('connect', () => {
@@ -98,24 +157,94 @@ export class Http2Forwarding implements Forwarding {
 
   #handlerFor(target: Target): Handler {
     return (exchange, request, response) => {
-      const answering = answeringTo(response)
-      this.endpoints.session(target).then(
-        (session) => passOn(session, this.inner, { exchange, request, response, answering, target }),
-        (error: unknown) => {
-          const failed = error instanceof Error ? error : new Error(String(error))
-          const code = 'code' in failed ? String(failed.code) : ''
-          const failure = classifyFailure({ phase: 'connecting', code, replayable: false })
-          this.inner.failed(
-            new AttemptError(failure, `dial tcp ${target.host}:${target.port}: ${failed.message}`, { cause: failed }),
-          )
-          this.#again(exchange, request, response, answering)
-        },
+      const passing: Passing = { exchange, request, response, answering: answeringTo(response), target }
+      this.endpoints.enter(target).then(
+        (place) => this.#passOn(place, passing),
+        (error: unknown) => this.#failed(passing, 'connecting', asError(error)),
       )
     }
   }
 
-  /** The next instance; one that speaks HTTP/1.1 cannot be reached from here, since the data plane has handed the request over. */
-  #again(exchange: Exchange, request: IncomingMessage, response: ServerResponse, answering: Answering): void {
+  #passOn({ session, leave, drop }: Place, passing: Passing): void {
+    const { exchange, response, answering } = passing
+    if (response.destroyed) return leave()
+    const { outcome } = exchange
+    let stream: ClientHttp2Stream
+    try {
+      stream = session.request(
+        {
+          ...toHttp2(exchange.headers),
+          ':method': exchange.method,
+          ':path': exchange.target,
+          ':authority': exchange.hostHeader,
+          ':scheme': 'http',
+        },
+        exchange.hasBody ? { endStream: false, waitForTrailers: true } : { endStream: true },
+      )
+    } catch (error) {
+      // It ended a moment ago, and nothing was sent.
+      leave()
+      drop()
+      return this.#failed(passing, 'reused-connection', asError(error), true)
+    }
+    let timer: NodeJS.Timeout | undefined
+    const awaitAnswer = (): void => {
+      if (answering.hasHead || stream.destroyed) return
+      const late = coded(RESPONSE_TIMEOUT, 'no response in time')
+      timer = setTimeout(() => stream.destroy(late), this.endpoints.limits.responseMs)
+    }
+    const clientGone = (): void => {
+      if (!stream.destroyed) stream.close(constants.NGHTTP2_CANCEL)
+    }
+    const settle = (): void => {
+      clearTimeout(timer)
+      leave()
+      response.off('close', clientGone)
+    }
+    response.once('close', clientGone)
+    if (exchange.hasBody) {
+      sendBody(stream, passing)
+      stream.once('finish', awaitAnswer)
+    } else awaitAnswer()
+    stream.on('data', (chunk: Buffer) => (outcome.responseBytes += chunk.length))
+    stream.on('headers', (fields) => {
+      const headers = fromHttp2(fields)
+      headers.remove('x-cf-proxy-signature')
+      if (fields[':status'] !== 100) answering.inform(fields[':status'] ?? 0, headers)
+    })
+    stream.once('response', (fields, flags) => {
+      clearTimeout(timer)
+      const headers = fromHttp2(fields)
+      toClientHeaders(exchange, headers)
+      this.inner.answered(headers)
+      outcome.status = fields[':status']
+      const isWhole = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
+      answering.head(outcome.status ?? 502, headers, isWhole)
+      if (isWhole) answering.body.end()
+      else stream.pipe(answering.body)
+    })
+    stream.once('trailers', (fields: IncomingHttpHeaders) => answering.trailers(fromHttp2(fields)))
+    let failure: NodeJS.ErrnoException | undefined
+    stream.once('error', (error: NodeJS.ErrnoException) => (failure = error))
+    stream.once('close', () => {
+      settle()
+      if (!answering.hasHead) {
+        if (response.destroyed) return
+        const refused = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM
+        if (refused) drop()
+        return this.#failed(passing, 'reused-connection', failure ?? ended(), refused && !exchange.hasBody)
+      }
+      if (failure === undefined && stream.rstCode === constants.NGHTTP2_NO_ERROR) return
+      if (answering.body.writableEnded) return
+      outcome.routerError ??= 'endpoint_failure (response cut off)'
+      answering.destroy()
+    })
+  }
+
+  /** `untouched`: the instance has seen nothing of the request, whatever it is. */
+  #failed({ exchange, request, response, answering, target }: Passing, phase: Phase, error: Error, untouched = false): void {
+    this.inner.failed(attemptError({ phase, replayable: untouched || isReplayable(exchange) }, target, sessionError(error)))
+    // The next instance; one that speaks HTTP/1.1 cannot be reached from here, since the data plane has handed the request over.
     const step = this.next()
     if (step.do === 'handle') return step.handler(exchange, request, response)
     const answer =
@@ -134,54 +263,13 @@ interface Passing {
   readonly target: Target
 }
 
-function passOn(session: ClientHttp2Session, forwarding: Forwarding, passing: Passing): void {
-  const { exchange, response, answering, target } = passing
-  const { outcome } = exchange
-  const stream = session.request(
-    {
-      ...toHttp2(exchange.headers),
-      ':method': exchange.method,
-      ':path': exchange.target,
-      ':authority': exchange.hostHeader,
-      ':scheme': 'http',
-    },
-    exchange.hasBody ? { endStream: false, waitForTrailers: true } : { endStream: true },
-  )
-  const clientGone = (): void => {
-    if (!stream.destroyed) stream.close(constants.NGHTTP2_CANCEL)
-  }
-  response.once('close', clientGone)
-  if (exchange.hasBody) sendBody(stream, passing)
-  stream.on('data', (chunk: Buffer) => (outcome.responseBytes += chunk.length))
-  stream.once('response', (fields, flags) => {
-    const headers = fromHttp2(fields)
-    toClientHeaders(exchange, headers)
-    forwarding.answered(headers)
-    outcome.status = fields[':status']
-    const isWhole = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
-    answering.head(outcome.status ?? 502, headers, isWhole)
-    if (isWhole) answering.body.end()
-    else stream.pipe(answering.body)
-  })
-  stream.once('trailers', (fields: IncomingHttpHeaders) => answering.trailers(fromHttp2(fields)))
-  stream.once('error', (error: NodeJS.ErrnoException) => {
-    if (answering.hasHead) {
-      outcome.routerError ??= 'endpoint_failure (response cut off)'
-      return answering.destroy()
-    }
-    const detail = `${target.host}:${target.port}: ${error.message}`
-    answerBy(answering, exchange, presentAnswer('endpointFailure', { host: exchange.hostHeader, detail }))
-  })
-  stream.once('close', () => {
-    response.off('close', clientGone)
-    if (stream.rstCode !== constants.NGHTTP2_NO_ERROR && !answering.body.writableEnded) answering.destroy()
-    else if (!answering.hasHead)
-      answerBy(
-        answering,
-        exchange,
-        presentAnswer('endpointFailure', { host: exchange.hostHeader, detail: 'the stream ended without an answer' }),
-      )
-  })
+const asError = (error: unknown): NodeJS.ErrnoException => (error instanceof Error ? error : new Error(String(error)))
+const ended = (): NodeJS.ErrnoException => coded('ECONNRESET', 'the stream ended without an answer')
+
+/** How a session ended, in the words of a connection's end. */
+function sessionError(error: NodeJS.ErrnoException): NodeJS.ErrnoException {
+  const isEnd = /^ERR_HTTP2_(INVALID_SESSION|GOAWAY_SESSION|STREAM_CANCEL|SESSION_ERROR)$/.test(error.code ?? '')
+  return isEnd ? coded('ECONNRESET', error.message) : error
 }
 
 function sendBody(stream: ClientHttp2Stream, { exchange, request, response, answering }: Passing): void {

@@ -1,7 +1,10 @@
+import type { Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { Logger } from '@bloomery/telemetry'
+import type { ClientCounts } from './client-counts.js'
 import type { Exchange } from './exchange.js'
 import type { Disposition } from './disposition.js'
+import type { Limits } from './limits.js'
 
 /**
  * What carries the traffic. The rest of the router (table, certificates, log, processes) knows nothing but this, so that the
@@ -39,6 +42,8 @@ export interface DataPlaneDeps {
   readonly listener?: ListenerOptions
   readonly log: Logger
 }
+  /** @default LIMITS */
+  readonly limits?: Limits
 
 /** What an operator may settle of the public listeners. */
 export interface ListenerOptions {
@@ -55,8 +60,11 @@ export type FindCertificate = (serverName: string) => SecureContext | undefined
 
 /** Carries the connections of clients that speak HTTP/2. It runs the same steps and tells the same log. */
 export interface Http2Carrier {
-  /** Takes over a connection after its handshake; nothing has been read from it. `client`: as a load balancer names it. */
-  accept(socket: TLSSocket, client?: { readonly address: string; readonly port: number }): void
+  /**
+   * Takes over a connection after its handshake; nothing has been read from it. `client`: who it is, `counts`: what it has open;
+   * the connection itself is counted already.
+   */
+  accept(socket: TLSSocket, client: { readonly address: string; readonly port: number }, counts: ClientCounts): void
   /** Begins to send connections away: after the streams under way they shall come anew, elsewhere. */
   announceDrain(): void
   /** Ends what is idle, lets streams under way end, and cuts those that outlast the timeout. */

@@ -1,4 +1,4 @@
-/** Limits of what clients and endpoints may send. Those of a head are Cloud Foundry's where it has one. */
+/** Limits of what clients and endpoints may send, by default. Those of a head are Cloud Foundry's where it has one. */
 export const LIMITS = {
   /** Bytes of a head, all lines together. */
   maxHeadBytes: 1024 * 1024,
@@ -18,9 +18,12 @@ export const LIMITS = {
   continueMs: 1_000,
   /** How long the rest of an unwanted request body is read, so that the client can see the answer before the connection ends. */
   lingerMs: 5_000,
-  /** Idle connections to endpoints: of one, and for how long. */
-  /** Open connections of one address to one worker; a load balancer in front has one address, too. */
+  /** Open connections of one address to one worker, each request under way on HTTP/2 counting like one; 0: as many as come. */
   maxConnectionsPerClient: 20_000,
+  /** Idle connections to endpoints: of one, and for how long. */
   maxIdlePerEndpoint: 1_000,
   endpointIdleMs: 90_000,
 } as const
+
+/** Limits that an operator has settled otherwise. */
+export type Limits = { readonly [Name in keyof typeof LIMITS]: number }

@@ -82,7 +82,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const followingKeys = await followRouteServiceKeys(config, identity, log, (keys) => (routeServiceKeys = keys))
   const certificates = new CertificateStore(config.listener.clientCertificates?.ca)
   const following = await followCertificates(config, certificates, identity, log)
-  const http2Endpoints = new Http2Endpoints()
+  const http2Endpoints = new Http2Endpoints(config.limits)
   table.onWithdrawn((endpoint) => http2Endpoints.forget(poolKeyOf(endpoint)))
   const decide = createPipeline({
     table,
@@ -111,7 +111,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     logExchange(exchange, finishedAt)
     metrics.record(exchange, finishedAt)
   }
-  const http2 = new Http2Clients({ decide, record, log })
+  const http2 = new Http2Clients({ decide, record, limits: config.limits, log })
   table.onWithdrawn((endpoint) => http2.forget(poolKeyOf(endpoint)))
   const plane: DataPlane = new Http1DataPlane({
     log,
@@ -127,6 +127,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const tcp = new TcpRouter({
     table,
     localCells: new Set(config.localCells),
+    limits: config.limits,
     onClosed: ({ endpoint }) => metrics.recordTcp(endpoint !== undefined),
     log,
   })
