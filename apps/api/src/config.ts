@@ -16,6 +16,7 @@ import {
 } from '@bloomery/config'
 import { z } from 'zod'
 import type { AcmeOptions } from './acme/acme-certificates.js'
+import { CHALLENGE_TYPES } from './acme/challenges.js'
 import type { ApiSettings } from './settings.js'
 
 const Megabytes = z.coerce.number().int().min(1)
@@ -51,6 +52,16 @@ const ApiEnv = z.object({
   BLOOMERY_ACME_CONTACT: z.email().optional(),
   /** `true`: you agree to that authority's terms of service. */
   BLOOMERY_ACME_TERMS_AGREED: Flag.default(false),
+  /** Ways by which that authority may ask whether a name leads here, the preferred one first: http-01 (port 80), tls-alpn-01 (port 443). */
+  BLOOMERY_ACME_CHALLENGES: z
+    .string()
+    .default(CHALLENGE_TYPES.join(','))
+    .transform((text) => text.split(',').map((each) => each.trim()))
+    .pipe(z.array(z.enum(CHALLENGE_TYPES)).min(1)),
+  /** Port at which that authority asks by http-01; public ones always ask at 80. */
+  BLOOMERY_ACME_HTTP_PORT: z.coerce.number().int().min(1).max(65_535).default(80),
+  /** Port at which that authority asks by tls-alpn-01; public ones always ask at 443. */
+  BLOOMERY_ACME_HTTPS_PORT: z.coerce.number().int().min(1).max(65_535).default(443),
   /** Largest upload. */
   BLOOMERY_MAX_PACKAGE_MB: Megabytes.default(1024),
   /** Memory of a process that asks for none. */
@@ -128,7 +139,12 @@ function acmeOptions(env: ApiEnv): AcmeOptions | undefined {
     throw new ConfigError(
       'Invalid configuration:\nBLOOMERY_ACME_DIRECTORY_URL takes your agreement to the terms of that authority: read them, then set BLOOMERY_ACME_TERMS_AGREED=true.',
     )
-  return { directoryUrl: env.BLOOMERY_ACME_DIRECTORY_URL, contact: env.BLOOMERY_ACME_CONTACT }
+  return {
+    directoryUrl: env.BLOOMERY_ACME_DIRECTORY_URL,
+    contact: env.BLOOMERY_ACME_CONTACT,
+    challengeTypes: env.BLOOMERY_ACME_CHALLENGES,
+    ports: { http: env.BLOOMERY_ACME_HTTP_PORT, https: env.BLOOMERY_ACME_HTTPS_PORT },
+  }
 }
 
 function settingsOf(env: ApiEnv): ApiSettings {

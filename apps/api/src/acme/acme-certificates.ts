@@ -1,17 +1,22 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
 import { acquireLease, execute, guardLease, rows, sql, transaction, type Lease, type Pool } from '@bloomery/database'
 import { isDueForRenewal } from '@bloomery/pki'
 import type { Keyring } from '@bloomery/secrets'
 import type { Logger } from '@bloomery/telemetry'
 import { Client, crypto } from 'acme-client'
 import { notAfterOf } from '../nodes/authorities.js'
+import { CHALLENGE_TYPES, Challenges, type ChallengeType, type ChallengeView } from './challenges.js'
+import { asChallenge, awaitSeen, preflight, viewFromHere, type OutsideView } from './preflight.js'
 
 export interface AcmeOptions {
   /** Of the authority, e.g. https://acme-v02.api.letsencrypt.org/directory. */
   readonly directoryUrl: string
   /** Where the authority writes to. */
   readonly contact: string | undefined
+  /** Ways by which it may ask, the preferred one first. @default http-01, then tls-alpn-01 */
+  readonly challengeTypes?: readonly ChallengeType[]
+  /** Ports at which it asks. @default 80 and 443 */
+  readonly ports?: { readonly http: number; readonly https: number }
 }
 
 export interface AcmeDeps {
@@ -22,17 +27,10 @@ export interface AcmeDeps {
   readonly holder: string
   readonly now: () => Date
   readonly log: Logger
-  /** What http://<name>/.well-known/acme-challenge/<token> answers; rejects with the reason why nothing does. */
-  readonly visit?: (name: string, token: string) => Promise<string>
-  /** How long a challenge may take to be seen from outside. @default 30 s */
+  /** @default as seen from this machine */
+  readonly view?: OutsideView
+  /** How long a challenge may take to be seen from outside. @default 10 s */
   readonly patienceMs?: number
-}
-
-/** An answer to an authority's question, as routers give it. */
-export interface ChallengeView {
-  readonly name: string
-  readonly token: string
-  readonly keyAuthorization: string
 }
 
 const LEASE = 'acme'
@@ -40,26 +38,34 @@ const LEASE_MS = 10 * 60_000
 /** Authorities limit how much is asked of them; what is left has its turn in the next pass. */
 const ORDERS_AT_ONCE = 10
 const RETRY_MS = { first: 5 * 60_000, most: 24 * 3_600_000 }
-const CHALLENGE_MS = 10 * 60_000
+const PATIENCE_MS = 10_000
+const PORTS = { http: 80, https: 443 }
 /** Names that no public authority can reach. */
 const PRIVATE = /(^|\.)(localhost|local|internal|test|example|invalid|home\.arpa)$|^\*|^[^.]+$/
 
 export const acmeAccountContext = (directoryUrl: string): string => `acme_account:${directoryUrl}`
 
 /**
- * Certificates of a public authority (ACME, HTTP-01) for the names of HTTP routes. One process orders at a time; each step may be
- * repeated. A name is only ordered for once the challenge can be read under it from here, so that nothing changes for names that do not lead to
- * this platform: those keep the platform's own certificate.
+ * Certificates of a public authority (ACME: HTTP-01 and TLS-ALPN-01) for the names of HTTP routes. One process orders at a time; each step
+ * may be repeated. A name is only ordered for once an answer of ours can be read under it from here, so that nothing changes for names that do
+ * not lead to this platform: those keep the platform's own certificate. A certificate that is due stays in service until its successor is there.
  */
 export class AcmeCertificates {
-  constructor(private readonly deps: AcmeDeps) {}
+  readonly #challenges: Challenges
+  readonly #view: OutsideView
+  readonly #patienceMs: number
+  constructor(private readonly deps: AcmeDeps) {
+    this.#challenges = new Challenges(deps)
+    this.#view = deps.view ?? viewFromHere(deps.options.ports ?? PORTS)
+    this.#patienceMs = deps.patienceMs ?? PATIENCE_MS
+  }
 
   /** Orders what is wanted, not there and due; a name that fails is tried again later, ever more rarely. */
   async pass(): Promise<void> {
-    const { pool, holder, options, now, log } = this.deps
+    const { pool, holder, options, log } = this.deps
     const lease = await acquireLease(pool, LEASE, holder, LEASE_MS)
     if (!lease) return
-    await execute(pool, sql`DELETE FROM acme_challenges WHERE expires_at < ${now()}`)
+    await this.#challenges.removeExpired()
     const wanted = await this.#wanted()
     for (const name of wanted.slice(0, ORDERS_AT_ONCE)) {
       // Each order takes a while.
@@ -76,12 +82,8 @@ export class AcmeCertificates {
   }
 
   /** What routers have to answer now. */
-  async challenges(): Promise<ChallengeView[]> {
-    return rows<ChallengeView>(
-      this.deps.pool,
-      sql`SELECT name, token, key_authorization AS "keyAuthorization" FROM acme_challenges
-          WHERE type = 'http-01' AND expires_at > ${this.deps.now()}`,
-    )
+  challenges(): Promise<ChallengeView[]> {
+    return this.#challenges.list()
   }
 
   /** Names of routes that lead somewhere, without a certificate that is good for a while; those that failed lately wait. */
@@ -99,37 +101,43 @@ export class AcmeCertificates {
           ORDER BY n.name`,
     )
     return named
-      .filter(({ name, certificate }) => !PRIVATE.test(name) && (certificate === null || isDueForRenewal(certificate)))
+      .filter(
+        ({ name, certificate }) => !PRIVATE.test(name) && (certificate === null || isDueForRenewal(certificate, now().getTime())),
+      )
       .map(({ name }) => name)
   }
 
   async #order(name: string, lease: Lease): Promise<void> {
-    const { pool, keyring, options, now } = this.deps
+    const { pool, keyring, options } = this.deps
+    const { challengeTypes = CHALLENGE_TYPES } = options
+    const type = await preflight(name, {
+      challenges: this.#challenges,
+      view: this.#view,
+      types: challengeTypes,
+      patienceMs: this.#patienceMs,
+    })
     const client = await this.#client()
     const [privateKey, csr] = await crypto.createCsr({ commonName: name, altNames: [name] }, await crypto.createPrivateEcdsaKey())
     let unseen: unknown
     const obtained = client.auto({
       csr,
       termsOfServiceAgreed: true,
-      challengePriority: ['http-01'],
+      challengePriority: [type, ...challengeTypes.filter((each) => each !== type)],
       // The look from here has been taken already, and says more.
       skipChallengeVerification: true,
       ...(options.contact === undefined ? {} : { email: options.contact }),
-      challengeCreateFn: async (_authorization, challenge, keyAuthorization) => {
-        await execute(
-          pool,
-          sql`INSERT INTO acme_challenges (token, name, type, key_authorization, expires_at)
-              VALUES (${challenge.token}, ${name}, 'http-01', ${keyAuthorization}, ${new Date(now().getTime() + CHALLENGE_MS)})
-              ON CONFLICT (token) DO UPDATE SET key_authorization = EXCLUDED.key_authorization, expires_at = EXCLUDED.expires_at`,
-        )
-        await this.#untilSeen(name, challenge.token, keyAuthorization).catch((error: unknown) => {
+      challengeCreateFn: async (_authorization, offered, keyAuthorization) => {
+        const challenge = asChallenge(name, offered, keyAuthorization)
+        try {
+          if (!challenge || !challengeTypes.includes(challenge.type))
+            throw new Error(`The authority asks by ${offered.type} only, not by ${challengeTypes.join(' or ')}.`)
+          await awaitSeen(await this.#challenges.put(challenge), this.#view, this.#patienceMs)
+        } catch (error) {
           unseen = error
           throw error
-        })
+        }
       },
-      challengeRemoveFn: async (_authorization, challenge) => {
-        await execute(pool, sql`DELETE FROM acme_challenges WHERE token = ${challenge.token}`)
-      },
+      challengeRemoveFn: (_authorization, { token }) => this.#challenges.remove(token),
     })
     // Our own reason says more than what the client makes of it.
     const certificatePem = await obtained.catch((error: unknown) => Promise.reject(toError(unseen ?? error)))
@@ -172,21 +180,6 @@ export class AcmeCertificates {
     return new Client({ directoryUrl, accountKey: keyring.decrypt(account.key, acmeAccountContext(directoryUrl)) })
   }
 
-  /** Before the authority looks: does the name lead here, on port 80? */
-  async #untilSeen(name: string, token: string, expected: string): Promise<void> {
-    const { visit = visitOverHttp, patienceMs = 30_000 } = this.deps
-    const deadline = Date.now() + patienceMs
-    for (;;) {
-      const seen = await visit(name, token).catch(toError)
-      if (seen === expected) return
-      if (Date.now() > deadline)
-        throw new Error(
-          `http://${name}/ does not lead to this platform (${seen instanceof Error ? seen.message : 'something else answers there'}): point its DNS at the routers, and port 80 at BLOOMERY_HTTP_PORT.`,
-        )
-      await delay(Math.min(500, patienceMs / 4))
-    }
-  }
-
   async #noteFailure(name: string, detail: string, lease: Lease): Promise<void> {
     const { pool, options, now } = this.deps
     await execute(
@@ -203,11 +196,3 @@ export class AcmeCertificates {
 }
 
 const toError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))
-
-async function visitOverHttp(name: string, token: string): Promise<string> {
-  const response = await fetch(`http://${name}/.well-known/acme-challenge/${token}`, {
-    redirect: 'manual',
-    signal: AbortSignal.timeout(5_000),
-  })
-  return (await response.text()).trim()
-}

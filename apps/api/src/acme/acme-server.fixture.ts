@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes, X509Certificate } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -10,19 +10,37 @@ interface Order {
   status: string
   readonly name: string
   readonly token: string
+  /** The account's key, as it stands in key authorizations. */
+  readonly thumbprint: string
   certificate?: string
 }
 
-/** The basics of RFC 8555: accounts, orders, HTTP-01, certificates signed by openssl. Signatures are not verified. */
+/** How this authority asks; each tells what it has seen. */
+export interface AuthorityView {
+  readonly visit: (name: string, token: string) => Promise<string>
+  /** The certificate, DER, that is shown to whoever offers acme-tls/1. */
+  readonly shakeHands: (name: string) => Promise<Buffer>
+}
+
+/** The basics of RFC 8555: accounts, orders, HTTP-01, TLS-ALPN-01, certificates signed by openssl. Signatures are not verified. */
 export class AcmeServer {
   readonly #folder = mkdtempSync(join(tmpdir(), 'bloomery-acme-'))
   readonly #orders: Order[] = []
   readonly accounts = new Set<string>()
+  /** By which way each name was asked for. */
+  readonly asked: string[] = []
   readonly #server: Server
   #base = ''
 
-  /** `visit`: how this authority reads a challenge's answer. */
-  constructor(readonly visit: (name: string, token: string) => Promise<string>) {
+  /** Ways of asking that it offers. */
+  types: readonly string[] = ['http-01', 'tls-alpn-01']
+  /** Of what it issues, from now on. */
+  lifeDays = 10
+  /** Whether it finds fault with every order. */
+  isRefusing = false
+  #thumbprint = ''
+
+  constructor(readonly view: AuthorityView) {
     this.#openssl(['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'ca.key', '-out', 'ca.crt', '-days', '30', '-subj', '/CN=test authority']) // prettier-ignore
     this.#server = createServer((request, response) => {
       const chunks: Buffer[] = []
@@ -59,7 +77,7 @@ export class AcmeServer {
 
   async #answer(url: string, text: string): Promise<{ status?: number; headers?: Record<string, string>; body?: unknown }> {
     const base = this.#base
-    const [, what = '', id = ''] = url.split('/')
+    const [, what = '', id = '', type = ''] = url.split('/')
     const order = this.#orders[Number(id)]
     const sent = text === '' ? undefined : (JSON.parse(text) as { protected: string; payload: string })
     const payload = sent?.payload
@@ -71,7 +89,11 @@ export class AcmeServer {
       case 'nonce':
         return {}
       case 'account': {
-        const { jwk } = JSON.parse(Buffer.from(sent?.protected ?? '', 'base64url').toString()) as { jwk: { x: string } }
+        const { jwk } = JSON.parse(Buffer.from(sent?.protected ?? '', 'base64url').toString()) as {
+          jwk: { crv: string; kty: string; x: string; y: string }
+        }
+        const { crv, kty, x, y } = jwk
+        this.#thumbprint = createHash('sha256').update(JSON.stringify({ crv, kty, x, y })).digest('base64url')
         const known = this.accounts.has(jwk.x)
         this.accounts.add(jwk.x)
         return { status: known ? 200 : 201, headers: { location: `${base}/accounts/1` }, body: { status: 'valid' } }
@@ -79,8 +101,18 @@ export class AcmeServer {
       case 'accounts':
         return { body: { status: 'valid' } }
       case 'order': {
+        if (this.isRefusing)
+          return {
+            status: 403,
+            body: { type: 'urn:ietf:params:acme:error:rejectedIdentifier', detail: 'not for this name', status: 403 },
+          }
         const [identifier] = payload['identifiers'] as { value: string }[]
-        this.#orders.push({ status: 'pending', name: identifier?.value ?? '', token: randomBytes(16).toString('base64url') })
+        this.#orders.push({
+          status: 'pending',
+          name: identifier?.value ?? '',
+          token: randomBytes(16).toString('base64url'),
+          thumbprint: this.#thumbprint,
+        })
         const number = this.#orders.length - 1
         return { status: 201, headers: { location: `${base}/orders/${number}` }, body: this.#present(number) }
       }
@@ -91,18 +123,26 @@ export class AcmeServer {
           body: {
             identifier: { type: 'dns', value: order?.name },
             status: order?.status === 'pending' ? 'pending' : 'valid',
-            challenges: [{ type: 'http-01', status: order?.status, url: `${base}/challenge/${id}`, token: order?.token }],
+            challenges: this.types.map((type) => ({
+              type,
+              status: order?.status,
+              url: `${base}/challenge/${id}/${type}`,
+              token: order?.token,
+            })),
           },
         }
       case 'challenge': {
         if (!order) return { status: 404 }
-        const seen = await this.visit(order.name, order.token).catch(() => '')
-        order.status = seen.startsWith(`${order.token}.`) ? 'ready' : 'invalid'
+        // Asked for again, it only tells how it went.
+        if (order.status === 'pending') {
+          order.status = (await this.#isProven(order, type)) ? 'ready' : 'invalid'
+          this.asked.push(type)
+        }
         return {
           body: {
-            type: 'http-01',
+            type,
             status: order.status === 'ready' ? 'valid' : 'invalid',
-            url: `${base}/challenge/${id}`,
+            url: `${base}/challenge/${id}/${type}`,
             token: order.token,
           },
         }
@@ -120,6 +160,18 @@ export class AcmeServer {
     }
   }
 
+  async #isProven({ name, token, thumbprint }: Order, type: string): Promise<boolean> {
+    const keyAuthorization = `${token}.${thumbprint}`
+    if (type === 'http-01') return (await this.view.visit(name, token).catch(() => '')) === keyAuthorization
+    const shown = await this.view.shakeHands(name).catch(() => undefined)
+    if (!shown) return false
+    const { subjectAltName, raw } = new X509Certificate(shown)
+    const hash = createHash('sha256').update(keyAuthorization).digest()
+    // The extension 1.3.6.1.5.5.7.1.31, critical, with an octet string of the hash.
+    const proof = Buffer.concat([Buffer.from('06082b0601050507011f0101ff04220420', 'hex'), hash])
+    return subjectAltName === `DNS:${name}` && raw.includes(proof)
+  }
+
   #present(number: number): object {
     const { status, name } = this.#orders[number] ?? { status: 'invalid', name: '' }
     return {
@@ -134,7 +186,7 @@ export class AcmeServer {
   #sign(name: string, csr: string): string {
     writeFileSync(join(this.#folder, 'csr.der'), Buffer.from(csr, 'base64url'))
     writeFileSync(join(this.#folder, 'names'), `subjectAltName=DNS:${name}`)
-    this.#openssl(['x509', '-req', '-inform', 'DER', '-in', 'csr.der', '-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '10', '-extfile', 'names', '-out', 'out.crt']) // prettier-ignore
+    this.#openssl(['x509', '-req', '-inform', 'DER', '-in', 'csr.der', '-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', String(this.lifeDays), '-extfile', 'names', '-out', 'out.crt']) // prettier-ignore
     return readFileSync(join(this.#folder, 'out.crt'), 'utf8') + readFileSync(join(this.#folder, 'ca.crt'), 'utf8')
   }
 

@@ -5,7 +5,7 @@ import { issueNodeCertificate, peerOf, PkiError, serverTlsOptions, type Certific
 import type { Logger } from '@bloomery/telemetry'
 import { parseBody } from '../http/bodies.js'
 import { answerErrors } from '../http/errors.js'
-import type { ChallengeView } from '../acme/acme-certificates.js'
+import type { ChallengeView } from '../acme/challenges.js'
 import type { IngressCertificates } from './ingress-certificates.js'
 import type { JoinTokens } from './join-tokens.js'
 import type { RouteServiceKeys } from './route-service-keys.js'

@@ -65,7 +65,11 @@ export class Http1DataPlane implements DataPlane {
       // It was held while its first bytes were looked at.
       if (deps.listener?.proxyProtocol === true) socket.resume()
     })
-    this.#httpsListener = this.#listener((socket) => void this.#https.emit('connection', socket))
+    this.#httpsListener = this.#listener((socket) => {
+      const begin = (): void => void this.#https.emit('connection', socket)
+      if (deps.acmeHandshakes?.isExpecting === true) deps.acmeHandshakes.take(socket, begin)
+      else begin()
+    })
     this.#https = createTlsServer({
       allowHalfOpen: true,
       noDelay: true,
@@ -159,10 +163,6 @@ export class Http1DataPlane implements DataPlane {
     })
   }
 
-  #acceptSecure(socket: TLSSocket): void {
-    if (socket.alpnProtocol === 'h2' && this.deps.http2) {
-      socket.on('error', () => socket.destroy())
-      this.deps.http2.accept(socket, this.#clientOf(socket), this.#clients)
   /** Whether one more connection of this client is within the limit; it counts until it is closed, handshake included. */
   #admit(socket: Socket): boolean {
     const { address } = this.#clientOf(socket)
@@ -182,6 +182,10 @@ export class Http1DataPlane implements DataPlane {
     return { address: remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress, port: remotePort }
   }
 
+  #acceptSecure(socket: TLSSocket): void {
+    if (socket.alpnProtocol === 'h2' && this.deps.http2) {
+      socket.on('error', () => socket.destroy())
+      this.deps.http2.accept(socket, this.#clientOf(socket), this.#clients)
     } else this.#accept(socket, true)
   }
 

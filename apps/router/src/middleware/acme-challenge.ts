@@ -1,11 +1,17 @@
+import { z } from 'zod'
 import type { Step } from '../proxy/disposition.js'
 
 /** An answer to a certificate authority that looks whether a name is ours. */
-export interface AcmeChallenge {
-  readonly name: string
-  readonly token: string
-  readonly keyAuthorization: string
-}
+export const AcmeChallenge = z.object({
+  name: z.string(),
+  token: z.string(),
+  type: z.enum(['http-01', 'tls-alpn-01']).default('http-01'),
+  keyAuthorization: z.string(),
+  /** tls-alpn-01: what is shown to whoever offers acme-tls/1. */
+  certificatePem: z.string().optional(),
+  privateKeyPem: z.string().optional(),
+})
+export type AcmeChallenge = z.output<typeof AcmeChallenge>
 
 const PREFIX = '/.well-known/acme-challenge/'
 
@@ -15,7 +21,7 @@ export const acmeChallenge =
   (exchange) => {
     if (!exchange.target.startsWith(PREFIX)) return undefined
     const token = exchange.target.slice(PREFIX.length)
-    const found = challenges().find((each) => each.token === token && each.name === exchange.host)
+    const found = challenges().find((each) => each.type === 'http-01' && each.token === token && each.name === exchange.host)
     if (!found) return undefined
     const { keyAuthorization: body } = found
     return {

@@ -41,7 +41,7 @@ describe('X-Forwarded-Client-Cert', () => {
 })
 
 describe('challenges of certificate authorities', () => {
-  const step = acmeChallenge(() => [{ name: 'a.test', token: 't1', keyAuthorization: 't1.key' }])
+  const step = acmeChallenge(() => [{ name: 'a.test', token: 't1', type: 'http-01', keyAuthorization: 't1.key' }])
   const at = (target: string) => {
     const exchange = exchangeWith([])
     exchange.target = target

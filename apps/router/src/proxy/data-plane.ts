@@ -39,11 +39,13 @@ export interface DataPlaneDeps {
   readonly findCertificate: FindCertificate
   /** Serves connections whose client chose HTTP/2 by ALPN; absent: it is not offered. */
   readonly http2?: Http2Carrier
+  /** Looks at the beginning of TLS connections while a certificate authority may ask; absent: none ever does. */
+  readonly acmeHandshakes?: AcmeHandshakeTaker
   readonly listener?: ListenerOptions
-  readonly log: Logger
-}
   /** @default LIMITS */
   readonly limits?: Limits
+  readonly log: Logger
+}
 
 /** What an operator may settle of the public listeners. */
 export interface ListenerOptions {
@@ -53,6 +55,14 @@ export interface ListenerOptions {
   readonly clientCertificates?: { readonly required: boolean; readonly ca: string }
   /** Load balancers in front tell who the client is (PROXY protocol). */
   readonly proxyProtocol?: boolean
+}
+
+/** Takes connections of certificate authorities that ask within the TLS handshake. */
+export interface AcmeHandshakeTaker {
+  /** Whether one may come now. */
+  readonly isExpecting: boolean
+  /** Takes the connection if it is one; else gives it on with all its bytes. */
+  take(socket: Socket, giveOn: () => void): void
 }
 
 /** The certificate for a host name; undefined for a name that has none. */

@@ -12,6 +12,8 @@ import type { RouterConfig } from '../config.js'
 import { ControlClient, ControlServer, type Ask } from '../holder/control-socket.js'
 import { spawnWorker, WorkerSpec, type WorkerSockets } from '../holder/spawn-worker.js'
 import type { WorkerStatus } from '../holder/worker-status.js'
+import { AcmeChallenge } from '../middleware/acme-challenge.js'
+import { AcmeHandshakes } from '../tls/acme-handshakes.js'
 import { poolKeyOf } from '../forwarding/instance-forwarding.js'
 import { Http1DataPlane } from '../http1/http1-data-plane.js'
 import type { DataPlane } from '../proxy/data-plane.js'
@@ -77,8 +79,12 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 
   const services = new ServiceCalls(config.routeServices.addresses)
   let routeServiceKeys: RouteServiceKeys = []
-  let acmeChallenges: z.infer<typeof AcmeChallenges> = []
-  const followingChallenges = await followAcmeChallenges(config, identity, log, (found) => (acmeChallenges = found))
+  let acmeChallenges: readonly AcmeChallenge[] = []
+  const acmeHandshakes = new AcmeHandshakes(log)
+  const followingChallenges = await followAcmeChallenges(config, identity, log, (found) => {
+    acmeChallenges = found
+    acmeHandshakes.replace(found)
+  })
   const followingKeys = await followRouteServiceKeys(config, identity, log, (keys) => (routeServiceKeys = keys))
   const certificates = new CertificateStore(config.listener.clientCertificates?.ca)
   const following = await followCertificates(config, certificates, identity, log)
@@ -119,7 +125,9 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     record,
     decide,
     http2,
+    ...(config.acme ? { acmeHandshakes } : {}),
     listener: config.listener,
+    limits: config.limits,
   })
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
   const deadline = Date.now() + FEED_PATIENCE_MS
@@ -127,7 +135,6 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const tcp = new TcpRouter({
     table,
     localCells: new Set(config.localCells),
-    limits: config.limits,
     onClosed: ({ endpoint }) => metrics.recordTcp(endpoint !== undefined),
     log,
   })
@@ -250,7 +257,6 @@ function openDescriptors(): number {
   }
 }
 
-const AcmeChallenges = z.array(z.object({ name: z.string(), token: z.string(), keyAuthorization: z.string() }))
 /** The api waits until its challenge can be seen. */
 const CHALLENGES_REFRESH_MS = 2_000
 
@@ -258,13 +264,13 @@ async function followAcmeChallenges(
   config: RouterConfig,
   identity: () => NodeIdentity,
   log: Logger,
-  use: (challenges: z.infer<typeof AcmeChallenges>) => void,
+  use: (challenges: readonly AcmeChallenge[]) => void,
 ): Promise<{ close(): void }> {
   if (!config.acme || config.joinUrl === undefined) return { close: () => undefined }
   return followInternalApi({
     url: config.joinUrl,
     path: '/internal/acme-challenges',
-    schema: AcmeChallenges,
+    schema: z.array(AcmeChallenge),
     identity,
     cacheFile: join(config.paths.data, 'acme-challenges.json'),
     refreshMs: CHALLENGES_REFRESH_MS,
