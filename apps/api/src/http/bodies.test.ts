@@ -6,6 +6,7 @@ const Body = z.strictObject({
   count: Integer.optional(),
   flag: z.boolean().optional(),
   tags: z.array(z.string()).optional(),
+  route_service_url: z.url('must be a valid URI').optional(),
   relationships: z.strictObject({ space: ToOne }).optional(),
 })
 
@@ -21,6 +22,7 @@ describe('a body', () => {
     [{ name: 'n', count: '1.5' }, ['Count must be an integer']],
     [{ name: 'n', flag: 'yes' }, ['Flag must be a boolean']],
     [{ name: 'n', tags: {} }, ['Tags must be an array']],
+    [{ name: 'n', route_service_url: 'x' }, ['Route service url must be a valid URI']],
     [{ name: 'n', relationships: {} }, ['Relationships.space must be given']],
     [{ name: 'n', relationships: { space: { data: { guid: 1 } } } }, ['Relationships.space.data.guid must be a string']],
     [{ name: 'n', colour: 1 }, ["Unknown field(s): 'colour'"]],

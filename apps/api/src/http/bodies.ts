@@ -8,12 +8,13 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
   throw new CfError('UnprocessableEntity', result.error.issues.map(describeIssue))
 }
 
+/** A field's name is told in words, as the reference does; the way to one further inside stays as it is written. */
 function describeIssue(issue: z.core.$ZodIssue): string {
   if (issue.code === 'unrecognized_keys') {
     const at = issue.path.length > 0 ? ` in ${issue.path.join('.')}` : ''
     return `Unknown field(s): ${issue.keys.map((key) => `'${key}'`).join(', ')}${at}`
   }
-  const path = issue.path.join('.')
+  const path = issue.path.length === 1 ? String(issue.path[0]).replaceAll('_', ' ') : issue.path.join('.')
   const said = wordsOf(issue)
   return path ? `${path[0]?.toUpperCase() ?? ''}${path.slice(1)} ${said}` : said
 }

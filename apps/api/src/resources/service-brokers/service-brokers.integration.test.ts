@@ -143,6 +143,22 @@ describe('service brokers and the marketplace', () => {
     expect((await place.admin.job(await place.admin.delete(`/v3/service_brokers/${guid}`))).state).toBe('COMPLETE')
   })
 
+  it('warns of offerings that give volumes: apps cannot be bound to them', async () => {
+    broker.catalog = {
+      services: [
+        service('v1', 'volumes', [plan('vp1', 'a')], { requires: ['volume_mount'] }),
+        service('v2', 'others', [plan('vp2', 'a')]),
+      ],
+    }
+    const { job } = await registerBroker(place.admin, broker, { name: 'volume-broker' })
+    expect(job).toMatchObject({
+      state: 'COMPLETE',
+      warnings: [
+        { detail: expect.stringMatching(/^Service volumes is declared to be a volume mount service but support .* is disabled/) },
+      ],
+    })
+  })
+
   it('synchronises by ids: renames, adds, removes, and keeps what has instances with a warning', async () => {
     const { admin, developer, space } = place
     broker.catalog = { services: [service('s1', 'sync', [plan('p1', 'a'), plan('p2', 'b'), plan('p3', 'c')])] }

@@ -39,8 +39,16 @@ export async function applyCatalog(tx: Transaction, broker: ServiceBroker, catal
   for (const [i, service] of catalog.services.entries()) await saveOffering(tx, broker, service, changes.offerings[i])
   await synchronizeDashboardClients(tx, broker, catalog.services)
   const warning = deactivationWarning(`${broker.url.replace(/\/+$/, '')}/v2/catalog`, changes.deactivated)
-  return warning === undefined ? [] : [warning]
+  return [...(warning === undefined ? [] : [warning]), ...volumeWarnings(catalog)]
 }
+
+const volumeWarnings = ({ services }: Catalog): string[] =>
+  services
+    .filter(({ requires }) => requires?.includes('volume_mount'))
+    .map(
+      ({ name }) =>
+        `Service ${name} is declared to be a volume mount service but support for volume mount services is disabled. Users will be prevented from binding instances of this service to apps.`,
+    )
 
 async function readKnown(tx: Transaction, brokerGuid: string): Promise<KnownOffering[]> {
   const offerings = await tx.serviceOffering.findMany({

@@ -10,6 +10,7 @@ import {
   isFailedCreate,
   isManaged,
   lockBoundInstance,
+  type ManagedInstance,
   requireBindable,
   spacesOf,
 } from '../../service-bindings/bound-instance.js'
@@ -54,11 +55,21 @@ export async function createAppBinding(
   if (!spacesOf(instance).some(({ guid }) => guid === app.spaceGuid))
     throw unprocessable('The service instance and the app are in different spaces')
   const name = wanted.name ?? null
-  if (isManaged(instance)) await requireBindable(tx, instance)
-  else if (wanted.parameters && Object.keys(wanted.parameters).length > 0)
+  if (isManaged(instance)) {
+    refuseVolumes(instance)
+    await requireBindable(tx, instance)
+  } else if (wanted.parameters && Object.keys(wanted.parameters).length > 0)
     throw unprocessable('Binding parameters are not supported for user-provided service instances')
   await requireFreePlace(tx, app, instance, name, wanted.strategy)
   return make(tx, operations, actor, instance, { ...wanted, type: 'app', name, app })
+}
+
+/** A binding that tells of volumes which nobody mounts would have the app fail later, and for no reason to be seen. */
+function refuseVolumes({ plan }: ManagedInstance): void {
+  if (plan.offering.requires.includes('volume_mount'))
+    throw unprocessable(
+      `Support for volume mount services is disabled: this platform mounts no volumes into apps. '${plan.offering.name}' can be used through a service key only.`,
+    )
 }
 
 /** Makes credentials for whoever asks, without an app. */
@@ -107,7 +118,7 @@ async function requireFreePlace(
   // Bindings of one instance take turns under one name when credentials are rotated.
   if (name !== null && present.some((each) => each.name === name && each.serviceInstanceGuid !== instance.guid))
     throw unprocessable(
-      `The binding name is invalid. App binding names must be unique. The app already has a binding with name '${name}'.`,
+      `The binding name is invalid. Binding names must be unique for a given service instance and app. The app already has a binding with name '${name}'.`,
     )
   if (same.some((each) => each.name !== name))
     throw unprocessable('The binding name cannot be changed for the same app and service instance')

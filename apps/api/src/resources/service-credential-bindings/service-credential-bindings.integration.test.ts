@@ -93,6 +93,23 @@ describe('app bindings of managed services', () => {
     expect(await eventsOf(binding.guid)).toEqual(['audit.service_binding.create', 'audit.service_binding.delete'])
   })
 
+  it('are refused to apps where the offering gives volumes, which nobody would mount; keys are made', async () => {
+    const service = await anInstance({ requires: ['volume_mount'] })
+    const refused = await post(place.developer, service.guid, { app: await anApp() })
+    expect([refused.status, refused.body.errors[0]]).toEqual([
+      422,
+      {
+        code: 10008,
+        title: 'CF-UnprocessableEntity',
+        detail: expect.stringMatching(/^Support for volume mount services is disabled: this platform mounts no volumes/),
+      },
+    ])
+    expect(broker.of('PUT', service.guid)).toEqual([])
+    expect(await place.developer.job(await post(place.developer, service.guid, { name: 'k' }))).toMatchObject({
+      state: 'COMPLETE',
+    })
+  })
+
   it('are polled where the broker takes its time, and fetched', async () => {
     const [app, service] = [await anApp(), await anInstance()]
     let polls = 0

@@ -133,8 +133,8 @@ describe('user-provided services', () => {
 
   it.each([
     [{ name: '' }, "Name can't be blank"],
-    [{ route_service_url: 'http://x.example.com' }, 'Route_service_url must be https'],
-    [{ syslog_drain_url: 'not an address' }, 'Syslog_drain_url must be a valid URI'],
+    [{ route_service_url: 'http://x.example.com' }, 'Route service url must be https'],
+    [{ syslog_drain_url: 'not an address' }, 'Syslog drain url must be a valid URI'],
     [{ credentials: 'text' }, 'Credentials must be an object'],
     [{ tags: ['x'.repeat(3000)] }, 'Tags combined length of tags cannot exceed 2048'],
     [{ colour: 'red' }, "Unknown field(s): 'colour'"],
