@@ -78,13 +78,14 @@ class Buildpack:
     def has(self, script):
         return (self.home() / "bin" / script).exists()
 
-    def run(self, script, *args, capture=False):
+    def run(self, script, *args, capture=False, cwd=None):
         path = self.home() / "bin" / script
         sys.stdout.flush()
         sys.stderr.flush()
         try:
             done = subprocess.run(
-                [str(path), *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else None, check=False
+                [str(path), *map(str, args)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else None, cwd=cwd, check=False,
             )
         except OSError as error:
             raise StagingFailed(f"fork/exec {path}: {(error.strerror or str(error)).lower()}") from error
@@ -196,7 +197,8 @@ class Builder:
         if self.supplied:
             complain(MISSING_FINALIZE_WARNING)
         shutil.rmtree(self.deps / index, ignore_errors=True)
-        wrapping(COMPILE_FAILED, lambda: final.run("compile", self.app, cache))
+        # Those written for Heroku name what they carry relative to their own folder; Cloud Foundry promises no working directory.
+        wrapping(COMPILE_FAILED, lambda: final.run("compile", self.app, cache, cwd=final.home()))
 
     def process_types(self, final):
         """Later sources win by type; a type keeps its place in the list."""

@@ -10,7 +10,7 @@ from gemfile import Gemfile
 
 BUNDLE = "vendor_bundle"
 PROFILE = """export GEM_HOME="${{GEM_HOME:-$DEPS_DIR/{index}/gem_home}}"
-export GEM_PATH="${{GEM_PATH:-$DEPS_DIR/{index}/gem_home:$DEPS_DIR/{index}/bundler}}"
+export GEM_PATH="${{GEM_PATH:-$DEPS_DIR/{index}/gem_home:$DEPS_DIR/{index}/bundler$(printf ':%s' "$DEPS_DIR/{index}/vendor_bundle"/*/*)}}"
 export BUNDLE_PATH="$DEPS_DIR/{index}/vendor_bundle"
 export BUNDLE_GEMFILE="${{BUNDLE_GEMFILE:-$HOME/{gemfile}}}"
 export BUNDLE_WITHOUT="{without}"
