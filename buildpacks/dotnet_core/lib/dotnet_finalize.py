@@ -9,6 +9,11 @@ from dotnet_project import Project, read_json
 PROFILE = """export DOTNET_ROOT="$DEPS_DIR/{index}/{root}"
 export DOTNET_CLI_TELEMETRY_OPTOUT=1
 """
+# .NET Core knows no ICU newer than itself unless it is told of it.
+ICU = """for bloomery_icu in /usr/lib/*-linux-gnu/libicuuc.so.*; do
+  export CLR_ICU_VERSION_OVERRIDE="${CLR_ICU_VERSION_OVERRIDE:-${bloomery_icu##*.so.}}"
+done; unset bloomery_icu
+"""
 URLS = 'export ASPNETCORE_URLS="${ASPNETCORE_URLS:-http://0.0.0.0:$PORT}"\n'
 
 
@@ -31,6 +36,8 @@ def finalize(staging):
         command = f"cd {folder} && exec dotnet ./{project.name}.dll --server.urls http://0.0.0.0:$PORT"
     if project.kind != "self-contained":
         staging.write_profile("dotnet.sh", PROFILE.format(index=staging.index, root=root))
+    if project.kind == "framework" and project.runtime_range()[1].startswith(("2.", "3.")):
+        staging.write_profile("dotnet_icu.sh", ICU)
     staging.write_profile("dotnet_urls.sh", URLS)
     list_packages(staging, project)
     staging.write_launch({"web": command})

@@ -55,6 +55,8 @@ def precompile(staging, rails):
     environment = {"SECRET_KEY_BASE": os.environ.get("SECRET_KEY_BASE", "dummy"), "SECRET_KEY_BASE_DUMMY": "1"}
     environment.setdefault("DATABASE_URL", os.environ.get("DATABASE_URL", "postgresql://user:pass@127.0.0.1/dbname"))
     status, text = commands.run(["bundle", "exec", "rake", "-P", "--trace"], staging.build, environment=environment, quiet=True)
+    if status != 0:
+        log.warning("rake could not list its tasks, so assets are not compiled here:\n" + "\n".join(text.splitlines()[:5]))
     if status != 0 or "rake assets:precompile" not in text:
         return
     log.step("Precompiling assets (rake assets:precompile)")
