@@ -178,3 +178,44 @@ ALTER TABLE "apps" ADD COLUMN "file_based_vcap_services" BOOLEAN NOT NULL DEFAUL
 ADD COLUMN "service_binding_k8s" BOOLEAN NOT NULL DEFAULT false;
 ALTER TABLE "run_specs" ADD COLUMN "files_encrypted" JSONB;
 ALTER TABLE "builds" ADD COLUMN "files_encrypted" JSONB;
+
+-- What brokers say of instances after a failure.
+ALTER TABLE "service_instances" ADD COLUMN "usable" boolean NOT NULL DEFAULT true,
+ADD COLUMN "refused_update_encrypted" jsonb;
+
+-- Single sign-on for the dashboards of brokers.
+CREATE TABLE "login_sessions" (
+  "token_hash" text NOT NULL,
+  "user_guid" text NOT NULL,
+  "expires_at" timestamptz(3) NOT NULL,
+  "created_at" timestamptz(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  CONSTRAINT "login_sessions_pkey" PRIMARY KEY ("token_hash")
+);
+CREATE INDEX "login_sessions_user_guid_idx" ON "login_sessions" ("user_guid");
+CREATE TABLE "authorization_codes" (
+  "code_hash" text NOT NULL,
+  "client_id" text NOT NULL,
+  "user_guid" text NOT NULL,
+  "redirect_uri" text NOT NULL,
+  "scopes" text[] NOT NULL,
+  "code_challenge" text,
+  "nonce" text,
+  "expires_at" timestamptz(3) NOT NULL,
+  "created_at" timestamptz(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  CONSTRAINT "authorization_codes_pkey" PRIMARY KEY ("code_hash")
+);
+CREATE INDEX "authorization_codes_user_guid_idx" ON "authorization_codes" ("user_guid");
+CREATE INDEX "authorization_codes_client_id_idx" ON "authorization_codes" ("client_id");
+CREATE TABLE "oauth_approvals" (
+  "user_guid" text NOT NULL,
+  "client_id" text NOT NULL,
+  "scopes" text[] NOT NULL,
+  "updated_at" timestamptz(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  CONSTRAINT "oauth_approvals_pkey" PRIMARY KEY ("user_guid", "client_id")
+);
+CREATE INDEX "oauth_approvals_client_id_idx" ON "oauth_approvals" ("client_id");
+ALTER TABLE "login_sessions" ADD CONSTRAINT "login_sessions_user_guid_fkey" FOREIGN KEY ("user_guid") REFERENCES "users" ("guid") ON DELETE CASCADE ON UPDATE CASCADE;
+ALTER TABLE "authorization_codes" ADD CONSTRAINT "authorization_codes_user_guid_fkey" FOREIGN KEY ("user_guid") REFERENCES "users" ("guid") ON DELETE CASCADE ON UPDATE CASCADE;
+ALTER TABLE "authorization_codes" ADD CONSTRAINT "authorization_codes_client_id_fkey" FOREIGN KEY ("client_id") REFERENCES "oauth_clients" ("client_id") ON DELETE CASCADE ON UPDATE CASCADE;
+ALTER TABLE "oauth_approvals" ADD CONSTRAINT "oauth_approvals_user_guid_fkey" FOREIGN KEY ("user_guid") REFERENCES "users" ("guid") ON DELETE CASCADE ON UPDATE CASCADE;
+ALTER TABLE "oauth_approvals" ADD CONSTRAINT "oauth_approvals_client_id_fkey" FOREIGN KEY ("client_id") REFERENCES "oauth_clients" ("client_id") ON DELETE CASCADE ON UPDATE CASCADE;

@@ -1,5 +1,6 @@
 import { brokerPasswordContext } from '../service-operations/brokers.js'
 import { operationParamsContext } from '../service-operations/service-operations.js'
+import { refusedUpdateContext } from '../resources/service-instances/usability.js'
 import { routeServiceKeyContext } from '../nodes/route-service-keys.js'
 import {
   bindingCredentialsContext,
@@ -42,6 +43,7 @@ export const ENCRYPTED_COLUMNS: readonly EncryptedColumn[] = [
   { table: 'service_brokers', key: 'guid', column: 'password_encrypted', contextOf: brokerPasswordContext },
   { table: 'service_operations', key: 'guid', column: 'params_encrypted', contextOf: operationParamsContext },
   { table: 'service_instances', key: 'guid', column: 'credentials_encrypted', contextOf: instanceCredentialsContext },
+  { table: 'service_instances', key: 'guid', column: 'refused_update_encrypted', contextOf: refusedUpdateContext },
   { table: 'credential_bindings', key: 'guid', column: 'credentials_encrypted', contextOf: bindingCredentialsContext },
   { table: 'route_service_keys', key: 'guid', column: 'secret_encrypted', contextOf: routeServiceKeyContext },
   { table: 'jobs', key: 'guid', column: 'params_encrypted', contextOf: at('job') },
