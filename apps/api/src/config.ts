@@ -80,6 +80,8 @@ const ApiEnv = z.object({
   BLOOMERY_BROKER_TIMEOUT_SECONDS: Seconds.default(60),
   /** How many requests one service broker gets at once. */
   BLOOMERY_BROKER_CONCURRENCY: z.coerce.number().int().min(1).default(16),
+  /** How many answers of service brokers one user may wait for at once, per api process; 0: no limit. Operators have none. */
+  BLOOMERY_BROKER_CALLS_PER_USER: z.coerce.number().int().min(0).default(0),
   /** How soon a service broker is asked again about work under way. */
   BLOOMERY_BROKER_POLL_SECONDS: Seconds.default(2),
   /** By how much the time between two such questions grows; 1: not at all. */
@@ -180,6 +182,7 @@ function settingsOf(env: ApiEnv): ApiSettings {
       },
       brokerTimeoutMs: env.BLOOMERY_BROKER_TIMEOUT_SECONDS * 1_000,
       perBroker: env.BLOOMERY_BROKER_CONCURRENCY,
+      callsPerUser: env.BLOOMERY_BROKER_CALLS_PER_USER,
       checkParameters: env.BLOOMERY_CHECK_SERVICE_PARAMETERS,
       tenantAddresses: tenantAddressPolicy(env),
     },

@@ -102,6 +102,7 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
     db,
     keyring,
     timeoutMs: settings.services.brokerTimeoutMs,
+    callsPerUser: settings.services.callsPerUser,
     apiInfoLocation: `${settings.publicApiUrl.replace(/^https?:\/\//, '')}/`,
     tenantAddresses: settings.services.tenantAddresses,
     onExchange: (broker, exchange) => log.info({ broker, ...exchange }, 'asked a service broker'),

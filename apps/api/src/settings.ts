@@ -40,6 +40,8 @@ export interface ServiceSettings {
   readonly brokerTimeoutMs: number
   /** Requests to one broker at once. */
   readonly perBroker: number
+  /** Answers of brokers that one user may wait for at once; 0: no limit. */
+  readonly callsPerUser: number
   /** Whether parameters are checked against a plan's schema before the broker is asked. */
   readonly checkParameters: boolean
   /** Where brokers of spaces may be. */

@@ -90,6 +90,7 @@ export const TEST_SETTINGS: ApiSettings = {
     polling: { intervalSeconds: 0.05, backoffRate: 1.2, maxIntervalSeconds: 0.2, maxDurationSeconds: 60 },
     brokerTimeoutMs: 1_000,
     perBroker: 16,
+    callsPerUser: 0,
     checkParameters: false,
     tenantAddresses: { allowed: [], own: [] },
   },
@@ -115,8 +116,9 @@ export async function startTestApi(
   const changes = new Changes(nudges, compiled.longPollMs)
   const jobs = new Jobs(pool, keyring, nudges, silentLogger, () => changes)
   const now = () => new Date()
-  const { brokerTimeoutMs: timeoutMs, tenantAddresses, polling, perBroker } = compiled.services
-  const brokers = new Brokers({ db, keyring, timeoutMs, apiInfoLocation: 'api.bloomery.test:8080/', tenantAddresses })
+  const { brokerTimeoutMs: timeoutMs, tenantAddresses, polling, perBroker, callsPerUser } = compiled.services
+  const apiInfoLocation = 'api.bloomery.test:8080/'
+  const brokers = new Brokers({ db, keyring, timeoutMs, callsPerUser, apiInfoLocation, tenantAddresses })
   const parts = { db, pool, brokers, log: silentLogger, now }
   const operations = new ServiceOperations({ ...parts, keyring, jobs, polling, perBroker })
   const orphans = new OrphanMitigator(parts)

@@ -133,6 +133,27 @@ describe('a broker that is killed', () => {
     60_000,
   )
 
+  it.each(MOMENTS_MS)(
+    '%i ms after a backup was asked for, has made one when the request comes again, and not two',
+    async (afterMs) => {
+      const instance = platform.instance(POSTGRESQL.id, PLAN ?? '')
+      await instance.create()
+      const request = {
+        body: { service_id: POSTGRESQL.id, parameters: { backup: true } },
+        headers: { 'x-broker-api-request-identity': randomUUID() },
+      }
+      const ask = () => platform.call('PATCH', `${instance.path}?accepts_incomplete=true`, request)
+      await killDuring(ask, afterMs)
+      await untilQuiet()
+      expect(await platform.follow(instance.path, await ask())).toMatchObject({ state: 'succeeded' })
+      expect(await platform.follow(instance.path, await ask())).toMatchObject({ state: 'succeeded' })
+      const made = await rows.query('SELECT state FROM backups WHERE instance_guid = $1', [instance.guid])
+      expect(made.rows).toEqual([{ state: 'made' }])
+      await removed(instance.path)
+    },
+    60_000,
+  )
+
   it.each([30, 900])(
     '%i ms after a move to a server of its own, loses no row and leaves no server behind',
     async (afterMs) => {

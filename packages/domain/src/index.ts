@@ -158,7 +158,14 @@ export {
   type UpdatePlan,
   type UpdateRefusal,
 } from './services/instance-update.js'
-export { afterAnswer, afterDeadline, afterPoll, deadlineMessage, type NextStep } from './services/operation-steps.js'
+export {
+  afterAnswer,
+  afterDeadline,
+  afterLostUpdate,
+  afterPoll,
+  deadlineMessage,
+  type NextStep,
+} from './services/operation-steps.js'
 export { endsMitigation, nextMitigationAt } from './services/orphan-mitigation.js'
 export { initialVisibility, isPlanUsableIn, type PlanVisibility } from './services/plan-visibility.js'
 export { nextPollAt, pollingDeadline, type PollingRules } from './services/polling.js'

@@ -1,6 +1,7 @@
 import type { Prisma, ServiceOffering, ServicePlan, Transaction } from '@bloomery/database'
 import { CfError } from '@bloomery/contracts'
 import { notFound, unprocessable } from '../http/errors.js'
+import { unusable } from '../resources/service-instances/usability.js'
 import { requireIdle } from '../service-operations/accept-operation.js'
 import type { BrokerTarget } from '../service-operations/operation.js'
 
@@ -40,6 +41,8 @@ export async function requireBindable(tx: Transaction, instance: ManagedInstance
   await requireIdle(tx, instance)
   if (isFailedCreate(instance.lastOperation))
     throw unprocessable(`The service instance ${instance.name} was not created; delete it and create it again.`)
+  const fault = unusable(instance)
+  if (fault) throw fault
 }
 
 export const isFailedCreate = (operation: unknown): boolean => hasState(operation, 'create', 'failed')

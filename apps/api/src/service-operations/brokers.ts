@@ -4,6 +4,7 @@ import type { TenantAddressPolicy } from '@bloomery/domain'
 import { guardedConnector } from '@bloomery/egress'
 import { BrokerClient, openBrokerConnections, type BrokerExchange } from '@bloomery/osb'
 import type { Keyring } from '@bloomery/secrets'
+import { CallsPerUser } from './calls-per-user.js'
 
 /** Where a broker's password is bound to in the keyring. */
 export const brokerPasswordContext = (guid: string): string => `service-broker:${guid}`
@@ -12,6 +13,8 @@ export interface BrokersOptions {
   readonly db: Pick<Database, 'serviceBroker'>
   readonly keyring: Keyring
   readonly timeoutMs: number
+  /** Answers that one user may wait for at once; 0: no limit. */
+  readonly callsPerUser: number
   /** host:port of the platform's API. */
   readonly apiInfoLocation: string
   readonly tenantAddresses: TenantAddressPolicy
@@ -28,9 +31,12 @@ export interface BrokerAccess {
 
 /** Clients of the registered brokers. */
 export class Brokers {
+  /** To be gone through by requests that are held open until a broker has answered. */
+  readonly calls: CallsPerUser
   readonly #anywhere = openBrokerConnections()
   readonly #guarded
   constructor(private readonly options: BrokersOptions) {
+    this.calls = new CallsPerUser(options.callsPerUser, options.timeoutMs)
     this.#guarded = openBrokerConnections({ connector: guardedConnector(options.tenantAddresses, {}, options.timeoutMs) })
   }
 

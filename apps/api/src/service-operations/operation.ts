@@ -68,8 +68,10 @@ export interface OperationFailure {
   readonly error: CfError
   /** For `last_operation.description`. */
   readonly description: string
-  /** false only where the broker said so of a failed update or delete. */
-  readonly instanceUsable: boolean
+  /** Whether the instance serves still, as the broker says of a failed update or delete. @default true */
+  readonly instanceUsable?: boolean | undefined
+  /** Whether the same update may succeed another time, as the broker says. @default true */
+  readonly updateRepeatable?: boolean | undefined
 }
 
 /**

@@ -14,15 +14,17 @@ describe('service operations under deaths and bad company', () => {
   let api: TestApi
   let broker: ScriptedBroker
   let place: Awaited<ReturnType<typeof anOrganization>>
+  let plans: Record<string, string>
   let plan: string | undefined
   const workers: { close(): Promise<unknown> }[] = []
   beforeAll(async () => {
     ;[api, broker] = await Promise.all([
-      startTestApi({ services: { ...TEST_SETTINGS.services, polling: POLLING, brokerTimeoutMs: 3_000, perBroker: 4 } }),
+      startTestApi({ services: { ...TEST_SETTINGS.services, polling: POLLING, brokerTimeoutMs: 6_000, perBroker: 4 } }),
       ScriptedBroker.start(),
     ])
     place = await anOrganization(api)
-    plan = (await openPlans(place.admin, (await registerBroker(place.admin, broker)).name))['small']
+    plans = await openPlans(place.admin, (await registerBroker(place.admin, broker)).name)
+    plan = plans['small']
   })
   beforeEach(() => broker.reset())
   afterEach(async () => {
@@ -148,6 +150,45 @@ describe('service operations under deaths and bad company', () => {
     expect(await audited(guid, 'audit.service_instance.update')).toBe(1)
   })
 
+  it('update: what is asked again after a death says that it is the same', async () => {
+    const { accepted, guid } = await create()
+    await place.developer.job(accepted)
+    const backup = async () => {
+      const asked = await place.developer.patch(`/v3/service_instances/${guid}`, { parameters: { backup: true } })
+      return (await place.developer.job(asked)).state
+    }
+    broker.script('update', { lateMs: 2_000, times: 1 })
+    const dying = backup()
+    await asked('update', guid)
+    await killHolders()
+    anotherWorker().start(50)
+    expect(await dying).toBe('COMPLETE')
+    expect(await backup()).toBe('COMPLETE')
+    const [first, again, another] = broker.seen('update', guid).map(({ headers }) => headers['x-broker-api-request-identity'])
+    expect(again).toBe(first)
+    expect(another).not.toBe(first)
+  })
+
+  it.each<[string, unknown, number]>([
+    ['is over where the broker shows the new plan', { plan_id: 'plan-large' }, 1],
+    ['is asked for again where it shows the former one', { plan_id: 'plan-small' }, 2],
+    ['is asked for again where it shows none', {}, 2],
+  ])('update: a change of plan that somebody died over %s', async (_name, shown, requests) => {
+    const { accepted, guid } = await create()
+    await place.developer.job(accepted)
+    broker.script('update', { lateMs: 2_000, times: 1 })
+    broker.script('fetch-instance', { status: 200, body: shown })
+    const update = await place.developer.patch(`/v3/service_instances/${guid}`, {
+      relationships: { service_plan: { data: { guid: plans['large'] } } },
+    })
+    await asked('update', guid)
+    await killHolders()
+    anotherWorker().start(50)
+    expect((await place.developer.job(update)).state).toBe('COMPLETE')
+    expect(broker.seen('update', guid)).toHaveLength(requests)
+    expect((await read(guid)).relationships.service_plan.data.guid).toBe(plans['large'])
+  })
+
   it('deprovision: what the dead one has removed is gone, and no error', async () => {
     const { accepted, guid } = await create()
     await place.developer.job(accepted)
@@ -190,7 +231,7 @@ describe('service operations under deaths and bad company', () => {
     )
     const began = Date.now()
     for (let i = 0; i < 5; i++) expect((await place.developer.job((await create()).accepted)).state).toBe('COMPLETE')
-    expect(Date.now() - began).toBeLessThan(2_900)
+    expect(Date.now() - began).toBeLessThan(5_500)
     expect(slow.seen('provision').length).toBeLessThanOrEqual(8)
     expect(stuck.every(({ status }) => status === 202)).toBe(true)
     await slow.stop()

@@ -1,5 +1,6 @@
-import { DeleteQuery, LastOperationQuery, ProvisionRequest, UpdateRequest } from '@bloomery/osb/protocol'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import { createHash } from 'node:crypto'
+import { DeleteQuery, LastOperationQuery, ProvisionRequest, REQUEST_IDENTITY_HEADER, UpdateRequest } from '@bloomery/osb/protocol'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Taken } from '../operations/intake.js'
 import { findInstance, listBackups } from '../state/instances.js'
 import { findOperation, latestOperation, openOperations } from '../state/operations.js'
@@ -27,7 +28,7 @@ export function serviceInstanceRoutes(app: FastifyInstance, parts: AppParts, don
     const incomplete = acceptsIncomplete(request.query)
     const order = parse(UpdateRequest, request.body)
     if (!incomplete) throw asyncRequired()
-    return answer(parts, reply, await intake.update(instance, order), 200)
+    return answer(parts, reply, await intake.update(instance, order, identityOf(request, order)), 200)
   })
 
   app.delete(PATH, async (request, reply) => {
@@ -62,6 +63,15 @@ export function serviceInstanceRoutes(app: FastifyInstance, parts: AppParts, don
     return presentOperation(operation)
   })
   done()
+}
+
+/** By which a request is known again when its answer was lost; what it asks for belongs to it, for identities may be of any kind. */
+function identityOf({ headers }: FastifyRequest, { plan_id, parameters }: UpdateRequest): string | undefined {
+  const identity = headers[REQUEST_IDENTITY_HEADER]
+  if (typeof identity !== 'string' || identity === '') return undefined
+  return createHash('sha256')
+    .update(JSON.stringify([identity, plan_id, parameters]))
+    .digest('hex')
 }
 
 export const acceptsIncomplete = (query: unknown): boolean => parse(AsyncQuery, query).accepts_incomplete === 'true'

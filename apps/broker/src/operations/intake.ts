@@ -9,7 +9,7 @@ import type { Engine } from '../engines/engine.js'
 import { newPassword, shortName } from '../engines/names.js'
 import { concurrencyError, gone, OsbError } from '../http/errors.js'
 import { findBackup, findBinding, lockInstance } from '../state/instances.js'
-import { addOperation, cancelOperation, openOperations } from '../state/operations.js'
+import { addOperation, cancelOperation, openOperations, operationOfRequest } from '../state/operations.js'
 import type { BindingRecord, BindingRequest, InstanceRecord, OperationRecord } from '../state/records.js'
 import type { Vault } from '../state/vault.js'
 
@@ -70,12 +70,15 @@ export class Intake {
     return this.#start(tx, { instanceGuid: instance.guid, kind: 'provision', request: {} })
   }
 
-  update(guid: string, request: UpdateRequest): Promise<Taken> {
+  /** `identity`: of the request; one that comes again (its answer was lost) is answered with the operation that it has. */
+  update(guid: string, request: UpdateRequest, identity?: string): Promise<Taken> {
     refuseMaintenance(request.maintenance_info)
     return this.#settle(guid, async (tx, instance) => {
       if (!instance) throw new OsbError(404, 'There is no such service instance.')
       if (instance.serviceId !== request.service_id)
         throw new OsbError(400, 'service_id: this service instance is of another service offering.')
+      const known = identity === undefined ? undefined : await operationOfRequest(tx, guid, identity)
+      if (known) return { outcome: 'started', operation: known, again: true }
       const [open] = await openOperations(tx, guid)
       if (open) throw concurrencyError('Another operation on this service instance')
       if (instance.state !== 'ready')
@@ -85,7 +88,7 @@ export class Intake {
       const parameters = checked(updateParameters(offered.engine), request.parameters)
       if (request.context)
         await execute(tx, sql`UPDATE instances SET context = ${JSON.stringify(request.context)} WHERE guid = ${guid}`)
-      return this.#updateParts(tx, instance, planId, parameters)
+      return this.#updateParts(tx, instance, planId, parameters, identity)
     })
   }
 
@@ -94,6 +97,7 @@ export class Intake {
     instance: InstanceRecord,
     planId: string,
     given: Readonly<Record<string, unknown>>,
+    requestIdentity: string | undefined,
   ): Promise<Taken> {
     const { backup, restore, schedule, keep, own } = splitBackups(given)
     const parameters = { ...instance.parameters, ...own }
@@ -102,15 +106,16 @@ export class Intake {
       throw new OsbError(400, 'A backup, a restore and other changes are operations of their own; ask for one at a time.')
     if (schedule !== undefined || keep !== undefined) await this.#writeSchedule(tx, instance, schedule, keep)
     const { guid: instanceGuid } = instance
-    if (backup === true) return this.#start(tx, await this.newBackup(tx, instance, false))
+    if (backup === true) return this.#start(tx, { ...(await this.newBackup(tx, instance, false)), requestIdentity })
     if (restore !== undefined) {
       const found = await findBackup(tx, instanceGuid, restore)
       if (found?.state !== 'made')
         throw new OsbError(400, `restore: this service instance has no backup '${restore}'; its parameters list those it has.`)
-      return this.#start(tx, { instanceGuid, kind: 'restore', request: { backupId: restore } })
+      return this.#start(tx, { instanceGuid, kind: 'restore', request: { backupId: restore }, requestIdentity })
     }
     if (!changes) return { outcome: 'done' }
-    return this.#start(tx, { instanceGuid, kind: 'update', request: { fromPlanId: instance.planId, planId, parameters } })
+    const order = { fromPlanId: instance.planId, planId, parameters }
+    return this.#start(tx, { instanceGuid, kind: 'update', request: order, requestIdentity })
   }
 
   async #writeSchedule(

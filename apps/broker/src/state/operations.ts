@@ -11,12 +11,15 @@ export async function addOperation(
     readonly bindingGuid?: string
     readonly kind: OperationKind
     readonly request: Readonly<Record<string, unknown>>
+    /** By which the platform's request is known again. */
+    readonly requestIdentity?: string | undefined
   },
 ): Promise<OperationRecord> {
   const found = await rows<OperationRecord>(
     tx,
-    sql`INSERT INTO operations (id, instance_guid, binding_guid, kind, request)
-        VALUES (${randomUUID()}, ${operation.instanceGuid}, ${operation.bindingGuid ?? null}, ${operation.kind}, ${JSON.stringify(operation.request)})
+    sql`INSERT INTO operations (id, instance_guid, binding_guid, kind, request, request_identity)
+        VALUES (${randomUUID()}, ${operation.instanceGuid}, ${operation.bindingGuid ?? null}, ${operation.kind},
+          ${JSON.stringify(operation.request)}, ${operation.requestIdentity ?? null})
         RETURNING ${OPERATION}`,
   )
   const [made] = found
@@ -26,6 +29,19 @@ export async function addOperation(
 
 export async function findOperation(on: Queryable, id: string): Promise<OperationRecord | undefined> {
   return (await rows<OperationRecord>(on, sql`SELECT ${OPERATION} FROM operations WHERE id::text = ${id}`))[0]
+}
+
+/** What a request of the platform has begun, however often it is sent. */
+export async function operationOfRequest(
+  on: Queryable,
+  instanceGuid: string,
+  requestIdentity: string,
+): Promise<OperationRecord | undefined> {
+  const found = await rows<OperationRecord>(
+    on,
+    sql`SELECT ${OPERATION} FROM operations WHERE instance_guid = ${instanceGuid} AND request_identity = ${requestIdentity}`,
+  )
+  return found[0]
 }
 
 /** The newest of an instance (`bindingGuid` null) or of a binding. */

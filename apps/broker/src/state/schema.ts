@@ -34,6 +34,14 @@ const STEPS: readonly string[] = [
    CREATE INDEX backups_of ON backups (instance_guid, created_at);`,
   `ALTER TABLE servers ADD COLUMN resting boolean NOT NULL DEFAULT false`,
   `ALTER TABLE servers ADD COLUMN source text`,
+  `ALTER TABLE operations ADD COLUMN request_identity text;
+   CREATE UNIQUE INDEX operations_of_request ON operations (instance_guid, request_identity)`,
+  `CREATE VIEW secrets_by_key AS
+     SELECT kid, count(*)::int AS secrets FROM (
+       SELECT secret ->> 'kid' AS kid FROM servers
+       UNION ALL SELECT password ->> 'kid' FROM bindings
+       UNION ALL SELECT answer ->> 'kid' FROM bindings WHERE answer IS NOT NULL) AS sealed
+     GROUP BY kid`,
 ]
 
 /** The schema in which all of the broker's tables lie; nothing else uses it. */

@@ -45,3 +45,41 @@ export const afterDeadline = (request: ServiceRequest): NextStep => (makes(reque
 /** Cloud Foundry's words for it. */
 export const deadlineMessage = (request: ServiceRequest): string =>
   `Service Broker failed to ${request} within the required time.`
+
+/** An update that was sent, and whose answer was lost. */
+export interface LostUpdate {
+  /** Ids of the broker's catalog. */
+  readonly planBefore: string
+  readonly planAfter: string | undefined
+  readonly parameters?: Readonly<Record<string, unknown>> | undefined
+}
+/** What the broker then shows of the instance: `updating` where it says that it is at work on it. */
+export type ShownInstance =
+  | { readonly kind: 'updating' | 'hidden' }
+  | {
+      readonly kind: 'shown'
+      readonly planId: string | undefined
+      readonly parameters: Readonly<Record<string, unknown>> | undefined
+    }
+
+/**
+ * Whether a lost update went through. Only a plan that has changed proves it: parameters may have been the same before, and of some
+ * (a backup to be made) nothing is shown.
+ */
+export function afterLostUpdate(sent: LostUpdate, shown: ShownInstance): 'complete' | 'poll' | 'ask again' {
+  if (shown.kind !== 'shown') return shown.kind === 'updating' ? 'poll' : 'ask again'
+  const moved = sent.planAfter !== undefined && sent.planAfter !== sent.planBefore && shown.planId === sent.planAfter
+  const seen = Object.entries(sent.parameters ?? {}).every(([name, value]) => isSame(shown.parameters?.[name], value))
+  return moved && seen ? 'complete' : 'ask again'
+}
+
+/** Of values of JSON. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
+  const [left, right] = [Object.entries(a), Object.entries(b)]
+  return (
+    Array.isArray(a) === Array.isArray(b) &&
+    left.length === right.length &&
+    left.every(([name, value]) => Object.hasOwn(b, name) && isSame(value, (b as Record<string, unknown>)[name]))
+  )
+}

@@ -18,11 +18,14 @@ import {
 import {
   afterAnswer,
   afterDeadline,
+  afterLostUpdate,
   afterPoll,
+  type LostUpdate,
   type NextStep,
   type PollResult,
   type RequestOutcome,
   type ServiceRequest,
+  type ShownInstance,
 } from './operation-steps.js'
 import { MITIGATION_RETRIES, nextMitigationAt } from './orphan-mitigation.js'
 import { isPlanUsableIn, type PlanVisibility } from './plan-visibility.js'
@@ -96,6 +99,34 @@ describe('steps of an operation', () => {
   ])('a poll of %j', (result, steps) => expect(REQUESTS.map((request) => afterPoll(request, result))).toEqual(steps))
   it('leaves nothing behind after the deadline', () =>
     expect(REQUESTS.map(afterDeadline)).toEqual(['fail and mitigate', 'fail', 'fail', 'fail and mitigate', 'fail']))
+})
+
+describe('an update whose answer was lost', () => {
+  const moved: LostUpdate = { planBefore: 'small', planAfter: 'large' }
+  const shown = (planId?: string, parameters?: Record<string, unknown>): ShownInstance => ({ kind: 'shown', planId, parameters })
+  it.each<[string, LostUpdate, ShownInstance, ReturnType<typeof afterLostUpdate>]>([
+    ['went through where the plan is the new one', moved, shown('large'), 'complete'],
+    ['did not where it is the former one', moved, shown('small'), 'ask again'],
+    ['is unknown where none is shown', moved, shown(), 'ask again'],
+    ['is unknown where nothing is shown', moved, { kind: 'hidden' }, 'ask again'],
+    ['is under way where the broker says so', moved, { kind: 'updating' }, 'poll'],
+    [
+      'went through with its parameters',
+      { ...moved, parameters: { a: [1, { b: 2 }] } },
+      shown('large', { a: [1, { b: 2 }], c: 3 }),
+      'complete',
+    ],
+    ['did not without them', { ...moved, parameters: { a: [1] } }, shown('large', { a: { 0: 1 } }), 'ask again'],
+    [
+      'is not proved by parameters alone',
+      { planBefore: 'small', planAfter: 'small', parameters: { a: 1 } },
+      shown('small', { a: 1 }),
+      'ask again',
+    ],
+    ['is not proved by what it did not ask for', { planBefore: 'small', planAfter: undefined }, shown('small'), 'ask again'],
+  ])('%s', (_name, sent, seen, expected) => {
+    expect(afterLostUpdate(sent, seen)).toBe(expected)
+  })
 })
 
 describe('orphan mitigation', () => {

@@ -56,6 +56,8 @@ export interface CallOptions {
   readonly userGuid?: string | undefined
   /** The request of a user that led to this one. */
   readonly requestId?: string
+  /** Of a request that is sent again since nobody knows what became of it: the same as before. @default one of its own */
+  readonly requestIdentity?: string
   readonly signal?: AbortSignal
 }
 /** Which offering and plan, by the broker's ids. */
@@ -158,7 +160,7 @@ export class BrokerClient {
     request: { method: 'GET' | 'PUT' | 'PATCH' | 'DELETE'; path: string; body?: unknown; maxBytes?: number },
     call: CallOptions,
   ): Promise<BrokerResponse | Failure> {
-    const requestIdentity = randomUUID()
+    const requestIdentity = call.requestIdentity ?? randomUUID()
     const began = performance.now()
     const tell = (status: number | string) =>
       this.options.onExchange?.({ operation, requestIdentity, status, durationMs: performance.now() - began })

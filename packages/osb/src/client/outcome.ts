@@ -60,6 +60,7 @@ export type PollOutcome =
       readonly description: string | undefined
       readonly retryAfterSeconds?: number
       readonly instanceUsable?: boolean
+      readonly updateRepeatable?: boolean
     }
   /** The broker knows nothing of it (410): the end of a delete. */
   | { readonly kind: 'gone' }
@@ -164,19 +165,21 @@ export const readFetchedBinding = (response: BrokerResponse) => readQuestion('fe
 /** Reads the answer to a poll: only a state counts; 400 is a failed state as Cloud Foundry has it. */
 export function readPoll(response: BrokerResponse): PollOutcome {
   if (response.status === 410) return { kind: 'gone' }
-  if (response.status === 400)
-    return { kind: 'state', state: 'failed', description: parseError(response.body).description ?? 'Bad request' }
+  if (response.status === 400) {
+    const error = parseError(response.body)
+    return { kind: 'state', state: 'failed', description: error.description ?? 'Bad request', ...aftermath(error) }
+  }
   const unknown = (message: string): PollOutcome => ({ kind: 'unknown', message, ...retryAfter(response) })
   if (response.status !== 200) return unknown(`status ${response.status}`)
   const answer = parse(LastOperationAnswer, response.body)
   if (!answer.ok) return unknown(answer.problem)
-  const { state, description, instance_usable: instanceUsable } = answer.value
+  const { state, description } = answer.value
   return {
     kind: 'state',
     state,
     description: description ?? undefined,
     ...retryAfter(response),
-    ...(instanceUsable == null ? {} : { instanceUsable }),
+    ...aftermath(answer.value),
   }
 }
 
@@ -198,8 +201,7 @@ function readFailure(operation: BrokerOperation, response: BrokerResponse): Fail
     message: shorten(message),
     orphan,
     status,
-    ...(error.instance_usable === undefined ? {} : { instanceUsable: error.instance_usable }),
-    ...(error.update_repeatable === undefined ? {} : { updateRepeatable: error.update_repeatable }),
+    ...aftermath(error),
   })
   if (status === 401)
     return failed(
@@ -228,6 +230,15 @@ function readFailure(operation: BrokerOperation, response: BrokerResponse): Fail
 const statusText = (status: number): string => `${status} ${STATUS_CODES[status] ?? ''}`.trim()
 const invalidResponse = ({ status, body }: BrokerResponse): string =>
   `The service broker returned an invalid response. Status Code: ${statusText(status)}, Body: ${body}`
+
+/** What is left after a failure, where the broker says. */
+const aftermath = (said: {
+  readonly instance_usable?: boolean | null | undefined
+  readonly update_repeatable?: boolean | null | undefined
+}) => ({
+  ...(said.instance_usable == null ? {} : { instanceUsable: said.instance_usable }),
+  ...(said.update_repeatable == null ? {} : { updateRepeatable: said.update_repeatable }),
+})
 
 const malformed = (status: number, problem: string, orphan: boolean): Failure => ({
   kind: 'failed',

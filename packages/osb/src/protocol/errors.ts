@@ -6,12 +6,12 @@ export type BrokerErrorCode = (typeof BROKER_ERROR_CODES)[number]
 
 /** The body of a refusal. All of it is optional, and none of it is to be trusted. */
 export const BrokerErrorBody = z.object({
-  error: z.string().optional(),
+  error: z.string().optional().catch(undefined),
   /** Shown to the user. */
-  description: z.string().optional(),
+  description: z.string().optional().catch(undefined),
   /** After a failed update or deprovision: can the instance still be used? @default true */
-  instance_usable: z.boolean().optional(),
+  instance_usable: z.boolean().optional().catch(undefined),
   /** After a failed update: may it be tried again? @default true */
-  update_repeatable: z.boolean().optional(),
+  update_repeatable: z.boolean().optional().catch(undefined),
 })
 export type BrokerErrorBody = z.infer<typeof BrokerErrorBody>

@@ -13,6 +13,7 @@ describe('service brokers and the marketplace', () => {
           polling: { intervalSeconds: 0.05, backoffRate: 1, maxIntervalSeconds: 1, maxDurationSeconds: 60 },
           brokerTimeoutMs: 500,
           perBroker: 16,
+          callsPerUser: 0,
           checkParameters: false,
           tenantAddresses: { allowed: [], own: [] },
         },

@@ -88,7 +88,7 @@ export function serviceCredentialBindingRoutes(app: FastifyInstance, context: Co
     return { credentials, ...(drain === null ? {} : { syslog_drain_url: drain }), volume_mounts: binding.volumeMounts }
   })
 
-  app.get<ByGuid>(`${PATH}/parameters`, { config: { permission: 'space.read_secrets' } }, async (request) => {
+  app.get<ByGuid>(`${PATH}/parameters`, { config: { permission: 'space.read_secrets' } }, async (request, reply) => {
     const binding = await find(request, 'space.read_secrets')
     const { serviceInstance: instance } = binding
     if (!isManaged(instance) || !instance.plan.offering.bindingsRetrievable)
@@ -96,7 +96,9 @@ export function serviceCredentialBindingRoutes(app: FastifyInstance, context: Co
     requireMade(binding)
     const target = bindingTarget(instance, binding.guid)
     const client = await context.brokers.of(target.brokerGuid)
-    const fetched = await client.fetchBinding(instance.guid, binding.guid, target, { userGuid: request.principal.guid })
+    const fetched = await context.brokers.calls.within(request, reply, () =>
+      client.fetchBinding(instance.guid, binding.guid, target, { userGuid: request.principal.guid }),
+    )
     if (fetched.kind !== 'done') throw brokerError(fetched)
     return fetched.answer.parameters ?? {}
   })

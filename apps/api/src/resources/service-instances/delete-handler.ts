@@ -1,5 +1,5 @@
 import { CfError } from '@bloomery/contracts'
-import type { Transaction } from '@bloomery/database'
+import type { Prisma, Transaction } from '@bloomery/database'
 import { z } from 'zod'
 import type { Context } from '../../http/context.js'
 import type { Operation, OperationHandler, Step } from '../../service-operations/operation.js'
@@ -7,6 +7,7 @@ import { INSTANCE_PARTS, type InstanceInSpace } from './find-service-instance.js
 import { recordInstanceEvent } from './instance-events.js'
 import { lastOperation, readLastOperation } from './last-operation.js'
 import { isManaged, targetOf } from './managed-request.js'
+import { afterFailure, describeFailure } from './usability.js'
 
 const DeleteParams = z.object({})
 type DeleteParams = z.infer<typeof DeleteParams>
@@ -20,16 +21,18 @@ export function deleteInstanceHandler({
   now,
   operations,
   nudges,
-}: Pick<Context, 'db' | 'now' | 'operations' | 'nudges'>): OperationHandler<DeleteParams> {
+  keyring,
+}: Pick<Context, 'db' | 'now' | 'operations' | 'nudges' | 'keyring'>): OperationHandler<DeleteParams> {
   const note = async (
     tx: Transaction,
     operation: Operation<DeleteParams>,
     state: 'in progress' | 'failed',
     description: string,
+    data: Prisma.ServiceInstanceUncheckedUpdateManyInput = {},
   ): Promise<void> => {
     await tx.serviceInstance.updateMany({
       where: { guid: operation.resourceGuid },
-      data: { lastOperation: { ...lastOperation('delete', state, description, operation.createdAt, now()) } },
+      data: { ...data, lastOperation: { ...lastOperation('delete', state, description, operation.createdAt, now()) } },
     })
   }
   const find = (on: Pick<Transaction, 'serviceInstance'>, guid: string) =>
@@ -108,12 +111,19 @@ export function deleteInstanceHandler({
       nudges.send({ topic: 'scheduler' })
     },
 
-    async failed(tx, operation, { description }) {
+    async failed(tx, operation, failure) {
       // A broker that goes on creating has not begun to delete: the creation is what the user should see.
       const creating = await tx.serviceOperation.count({
         where: { resourceType: 'instance', resourceGuid: operation.resourceGuid, type: 'create' },
       })
-      if (creating === 0) await note(tx, operation, 'failed', description)
+      if (creating > 0) return
+      await note(
+        tx,
+        operation,
+        'failed',
+        describeFailure('delete', failure),
+        afterFailure(keyring, operation.resourceGuid, failure),
+      )
     },
   }
 

@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CfError } from '@bloomery/contracts'
 import type { Context } from '../../http/context.js'
 import { notFound } from '../../http/errors.js'
@@ -11,6 +11,7 @@ import { isManaged, targetOf } from './managed-request.js'
 export async function fetchParameters(
   { brokers }: Pick<Context, 'brokers'>,
   request: FastifyRequest,
+  reply: FastifyReply,
   instance: InstanceInSpace,
 ): Promise<Record<string, unknown>> {
   if (isCreateFailed(instance)) throw notFound('Service instance')
@@ -26,10 +27,9 @@ export async function fetchParameters(
     )
   const target = targetOf(instance)
   const client = await brokers.of(target.brokerGuid)
-  const fetched = await client.fetchInstance(instance.guid, target, {
-    userGuid: request.principal.guid,
-    requestId: request.id,
-  })
+  const fetched = await brokers.calls.within(request, reply, () =>
+    client.fetchInstance(instance.guid, target, { userGuid: request.principal.guid, requestId: request.id }),
+  )
   if (fetched.kind === 'failed') throw brokerError(fetched)
   return fetched.answer.parameters ?? {}
 }

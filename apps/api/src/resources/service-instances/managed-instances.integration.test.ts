@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals'
 import { randomUUID } from 'node:crypto'
 import { decodeIdentity } from '@bloomery/osb'
 import {
@@ -15,6 +16,7 @@ const SETTINGS = {
     polling: { intervalSeconds: 0.05, backoffRate: 1, maxIntervalSeconds: 1, maxDurationSeconds: 60 },
     brokerTimeoutMs: 400,
     checkParameters: true,
+    callsPerUser: 2,
   },
 }
 
@@ -337,6 +339,105 @@ describe('instances of service brokers', () => {
     })
     broker.script('deprovision', { status: 410, body: {}, times: 1 })
     expect((await remove(guid)).state).toBe('COMPLETE')
+  })
+
+  it('is being deleted from acceptance on, also when an earlier deletion has failed', async () => {
+    const { guid, name } = await made()
+    broker.script('deprovision', { status: 500, body: { description: 'busy' }, times: 1 })
+    await remove(guid)
+    expect((await read(name)).last_operation).toMatchObject({ type: 'delete', state: 'failed' })
+    // Nobody takes it up meanwhile, and so no broker has been asked.
+    const kick = jest.spyOn(api.context.operations, 'kick').mockImplementation(() => undefined)
+    const accepted = await place.developer.delete(`/v3/service_instances/${guid}`)
+    expect((await read(name)).last_operation).toMatchObject({ type: 'delete', state: 'in progress', description: '' })
+    kick.mockRestore()
+    api.context.operations.kick()
+    expect((await place.developer.job(accepted)).state).toBe('COMPLETE')
+  })
+
+  const unusable = { state: 'failed', description: 'disk is gone', instance_usable: false }
+  const update = async (guid: string, parameters: object) =>
+    place.developer.patch(`/v3/service_instances/${guid}`, { parameters })
+  const key = async (guid: string) =>
+    place.developer.post('/v3/service_credential_bindings', {
+      type: 'key',
+      name: `key-${randomUUID().slice(0, 8)}`,
+      relationships: { service_instance: { data: { guid } } },
+    })
+  const refusal = (answer: { status: number; body: { errors?: { detail: string }[] } }) => [
+    answer.status,
+    answer.body.errors?.[0]?.detail,
+  ]
+
+  it('is bound by nobody once its broker says that it does not serve, until an update has succeeded', async () => {
+    const { guid, name } = await made()
+    broker.asyncPolls = 1
+    broker.script('last-operation', { status: 200, body: unusable, times: 1 })
+    expect((await place.developer.job(await update(guid, { size: 1 }))).state).toBe('FAILED')
+    expect((await read(name)).last_operation).toMatchObject({
+      state: 'failed',
+      description:
+        'disk is gone. The service broker says that the service instance cannot be used any more: repair it with another update, or delete it.',
+    })
+    expect(refusal(await key(guid))).toEqual([
+      422,
+      `The service instance ${name} cannot be used: its service broker said so when it failed to update it. ` +
+        'To go on, repair it with another update, or delete it, or ask the operator of the service broker.',
+    ])
+    broker.asyncPolls = 0
+    // One that fails otherwise repairs nothing.
+    broker.script('update', { status: 500, body: {}, times: 1 })
+    await place.developer.job(await update(guid, { size: 1 }))
+    expect((await key(guid)).status).toBe(422)
+    expect((await place.developer.job(await update(guid, { size: 1 }))).state).toBe('COMPLETE')
+    expect((await place.developer.job(await key(guid))).state).toBe('COMPLETE')
+    expect((await remove(guid)).state).toBe('COMPLETE')
+  })
+
+  it('is not asked again for an update that its broker says will fail again, but for others', async () => {
+    const { guid, name } = await made()
+    broker.script('update', { status: 400, body: { description: 'too large', update_repeatable: false }, times: 1 })
+    expect((await place.developer.job(await update(guid, { size: 9 }))).state).toBe('FAILED')
+    const asked = broker.seen('update', guid).length
+    expect(refusal(await update(guid, { size: 9 }))).toEqual([
+      422,
+      `The service broker has failed this update of service instance ${name}, and said that it would fail again. ` +
+        'Ask for another plan, version or other parameters.',
+    ])
+    expect(broker.seen('update', guid)).toHaveLength(asked)
+    // It serves all the same, and others may succeed; then the first may, too.
+    expect((await place.developer.job(await key(guid))).state).toBe('COMPLETE')
+    expect((await place.developer.job(await update(guid, { size: 2 }))).state).toBe('COMPLETE')
+    expect((await place.developer.job(await update(guid, { size: 9 }))).state).toBe('COMPLETE')
+  })
+
+  it('can only be deleted when a deletion has left it useless', async () => {
+    const { guid, name } = await made()
+    broker.script('deprovision', { status: 500, body: { description: 'stuck', instance_usable: false }, times: 1 })
+    await remove(guid)
+    expect((await read(name)).last_operation.description).toMatch(/stuck\. The service broker says .*: delete it again\.$/)
+    for (const answer of [await key(guid), await update(guid, { size: 1 })])
+      expect(refusal(answer)).toEqual([422, expect.stringContaining('failed to delete it. To go on, delete it again')])
+    expect((await remove(guid)).state).toBe('COMPLETE')
+  })
+
+  it('lets one user wait for so many answers at once, and for more when those have come', async () => {
+    const { guid } = await made()
+    const { developer, admin } = place
+    const path = `/v3/service_instances/${guid}/parameters`
+    broker.script('fetch-instance', { delayMs: 200 })
+    const answers = await Promise.all([developer.get(path), developer.get(path), developer.get(path), admin.get(path)])
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 200, 429])
+    const refused = answers.find(({ status }) => status === 429)
+    expect(refused?.body.errors).toEqual([
+      {
+        code: 10016,
+        title: 'CF-ServiceBrokerRateLimitExceeded',
+        detail: 'Service broker concurrent request limit exceeded',
+      },
+    ])
+    expect(Number(refused?.headers['retry-after'])).toBeGreaterThanOrEqual(1)
+    expect((await developer.get(path)).status).toBe(200)
   })
 
   it('does one thing at a time, and asks the broker to stop creating when it is to be deleted', async () => {

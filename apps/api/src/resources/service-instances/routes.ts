@@ -58,11 +58,11 @@ export function serviceInstanceRoutes(app: FastifyInstance, context: Context): v
       : keyring.decryptJson(instance.credentialsEncrypted, instanceCredentialsContext(instance.guid), Credentials)
   })
 
-  app.get<ByGuid>(`${PATH}/parameters`, { config: { permission: 'space.read' } }, async (request) => {
+  app.get<ByGuid>(`${PATH}/parameters`, { config: { permission: 'space.read' } }, async (request, reply) => {
     const instance = await findServiceInstance(db, request, request.params.guid, 'space.read')
     // Who sees it through a sharing alone does not see how it was made.
     await request.access.requireInSpace('space.read', instance.space, 'Service instance not found')
-    return fetchParameters(context, request, instance)
+    return fetchParameters(context, request, reply, instance)
   })
 
   app.get<ByGuid>(`${PATH}/permissions`, { config: { permission: 'authenticated' } }, async (request) => {

@@ -8,6 +8,7 @@ import { INSTANCE_PARTS } from './find-service-instance.js'
 import { auditParameters, recordInstanceEvent } from './instance-events.js'
 import { lastOperation } from './last-operation.js'
 import { isManaged, maintenanceInfoOf, targetOf, updateRequest } from './managed-request.js'
+import { afterFailure, describeFailure, USABLE_AGAIN } from './usability.js'
 
 const UpdateParams = z.object({
   name: z.string().optional(),
@@ -22,7 +23,11 @@ const UpdateParams = z.object({
 export type UpdateParams = z.infer<typeof UpdateParams>
 
 /** Has a broker change an instance; here nothing changes before the broker has. */
-export function updateInstanceHandler({ db, now }: Pick<Context, 'db' | 'now'>): OperationHandler<UpdateParams> {
+export function updateInstanceHandler({
+  db,
+  now,
+  keyring,
+}: Pick<Context, 'db' | 'now' | 'keyring'>): OperationHandler<UpdateParams> {
   const note = async (
     tx: Transaction,
     operation: Operation<UpdateParams>,
@@ -72,11 +77,19 @@ export function updateInstanceHandler({ db, now }: Pick<Context, 'db' | 'now'>):
         ...(await maintenanceAfter(tx, instance, params)),
         ...applyMetadata(instance, params.metadata),
         ...made(answer),
+        ...USABLE_AGAIN,
       })
       await recordInstanceEvent(tx, operation.actor, instance, 'update', auditParameters(params.audited))
     },
 
-    failed: (tx, operation, { description }) => note(tx, operation, 'failed', description),
+    failed: (tx, operation, failure) =>
+      note(
+        tx,
+        operation,
+        'failed',
+        describeFailure('update', failure),
+        afterFailure(keyring, operation.resourceGuid, failure, operation.params),
+      ),
   }
 }
 

@@ -18,6 +18,7 @@ import { requirePaidPlansAllowed } from './managed-quota.js'
 import { isManaged, type ManagedInstance } from './managed-request.js'
 import { maintenanceVersionOf, presentServiceInstance } from './presenter.js'
 import type { UpdateParams } from './update-handler.js'
+import { refusedUpdate } from './usability.js'
 
 /** Changes an instance of a broker: names and tags here, all else at the broker. */
 export async function updateManaged(
@@ -41,6 +42,8 @@ export async function updateManaged(
     if (input.name != null) await requireFreeName(tx, present.space, input.name, present.guid)
     if (plan) await requirePaidPlansAllowed(tx, present.space, plan)
     if (decided.kind === 'local') return updateHere(tx, context, request, present, input, true)
+    const refused = refusedUpdate(context.keyring, present, { ...decided, parameters: input.parameters ?? undefined })
+    if (refused) throw refused
     return updateThere(tx, context, request, present, input, decided)
   })
   if ('jobGuid' in outcome) {

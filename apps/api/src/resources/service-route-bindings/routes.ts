@@ -55,7 +55,7 @@ export function serviceRouteBindingRoutes(app: FastifyInstance, context: Context
     }
   })
 
-  app.get<ByGuid>(`${PATH}/parameters`, { config: { permission: 'space.read_secrets' } }, async (request) => {
+  app.get<ByGuid>(`${PATH}/parameters`, { config: { permission: 'space.read_secrets' } }, async (request, reply) => {
     const binding = await find(request, 'space.read_secrets')
     const { serviceInstance: instance } = binding
     if (!isManaged(instance) || !instance.plan.offering.bindingsRetrievable)
@@ -63,7 +63,9 @@ export function serviceRouteBindingRoutes(app: FastifyInstance, context: Context
     if (!isMade(binding.lastOperation)) throw notFound('Service route binding')
     const target = bindingTarget(instance, binding.guid)
     const client = await context.brokers.of(target.brokerGuid)
-    const fetched = await client.fetchBinding(instance.guid, binding.guid, target, { userGuid: request.principal.guid })
+    const fetched = await context.brokers.calls.within(request, reply, () =>
+      client.fetchBinding(instance.guid, binding.guid, target, { userGuid: request.principal.guid }),
+    )
     if (fetched.kind !== 'done') throw brokerError(fetched)
     return fetched.answer.parameters ?? {}
   })
