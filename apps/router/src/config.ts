@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import {
   apiHosts,
@@ -22,6 +23,9 @@ import { FORWARDED_PROTOS, type ForwardedProto } from './middleware/forwarded.js
 import { TRACINGS, type Tracing } from './middleware/tracing.js'
 import type { ListenerOptions } from './proxy/data-plane.js'
 import { LIMITS, type Limits } from './proxy/limits.js'
+
+/** More cost memory before they are needed: this many carry some ten thousand requests a second each. */
+const MAX_DEFAULT_WORKERS = 8
 
 const RouterEnv = PlatformEnv.extend({
   ...TenantAddressEnv.shape,
@@ -74,8 +78,8 @@ const RouterEnv = PlatformEnv.extend({
   BLOOMERY_ROUTE_SERVICES_TIMEOUT_SECONDS: z.coerce.number().min(1).max(3600).default(60),
   /** Address at which TCP routes are served, where it is not that of the public ports. */
   BLOOMERY_TCP_BIND: z.string().optional(),
-  /** Processes that carry traffic. */
-  BLOOMERY_ROUTER_WORKERS: z.coerce.number().int().min(1).max(64).default(2),
+  /** Processes that carry traffic. Without it one for each processor that the router may use, eight at most. */
+  BLOOMERY_ROUTER_WORKERS: z.coerce.number().int().min(1).max(64).optional(),
   /** Most connections of one client at one worker, each request under way on HTTP/2 counting like one; 0: as many as come. Clients are told apart by address, behind load balancers by the one that the PROXY protocol names. */
   BLOOMERY_ROUTER_MAX_CONNECTIONS_PER_CLIENT: z.coerce.number().int().min(0).default(20_000),
   /** How long a client may take to send a request's head. */
@@ -165,7 +169,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
     httpsPort: env.BLOOMERY_HTTPS_PORT,
     tcpBind: env.BLOOMERY_TCP_BIND ?? env.BLOOMERY_BIND,
     tcpPorts: { text: env.BLOOMERY_TCP_PORTS, ports: portsOf(tcpPortRanges(env)) },
-    workers: env.BLOOMERY_ROUTER_WORKERS,
+    workers: env.BLOOMERY_ROUTER_WORKERS ?? Math.min(availableParallelism(), MAX_DEFAULT_WORKERS),
     balancing: { maxInFlight: env.BLOOMERY_ROUTER_MAX_REQUESTS_PER_INSTANCE, zone: env.BLOOMERY_ROUTER_ZONE },
     routeServices: {
       recommendHttps: env.BLOOMERY_ROUTE_SERVICES_RECOMMEND_HTTPS,

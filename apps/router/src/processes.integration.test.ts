@@ -51,6 +51,7 @@ beforeAll(async () => {
     BLOOMERY_LOGS_URL: `https://127.0.0.1:${unused}`,
     BLOOMERY_API_UPSTREAMS: `http://127.0.0.1:${unused}`,
     BLOOMERY_TCP_PORTS: tcpPorts.join(','),
+    BLOOMERY_ROUTER_WORKERS: '2',
     BLOOMERY_ROUTER_METRICS_LISTEN: `127.0.0.1:${metrics}`,
     BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS: '3',
   }
@@ -164,6 +165,30 @@ describe('the processes of the router', () => {
     })
     const { served, failures } = await load.stop()
     expect(served).toBeGreaterThan(50)
+    expect(failures.filter((code) => code === 'ECONNREFUSED')).toEqual([])
+    expect(failures.length).toBeLessThanOrEqual(load.parallel)
+  })
+
+  it('are two from then on, if it was one alone: of its death the sockets would be lost', async () => {
+    const alone = { BLOOMERY_ROUTER_WORKERS: '1' }
+    const first = await start(alone)
+    const before = await workers()
+    expect(Object.keys(before)).toEqual(['w0'])
+    const load = constantLoad({ keepAlive: false })
+    first.kill('SIGKILL')
+    await exited(first)
+    await start(alone)
+    const between = await workers()
+    expect(Object.keys(between)).toEqual(['w0', 'w1'])
+    expect(between['w0']).toBe(before['w0'])
+    process.kill(before['w0']!, 'SIGKILL')
+    await eventually(async () => {
+      const now = await workers()
+      expect(now['w1']).toBe(between['w1'])
+      expect(now['w0']).not.toBe(before['w0'])
+      expect(now['w0']).toBeDefined()
+    })
+    const { failures } = await load.stop()
     expect(failures.filter((code) => code === 'ECONNREFUSED')).toEqual([])
     expect(failures.length).toBeLessThanOrEqual(load.parallel)
   })

@@ -97,7 +97,9 @@ export class Holder {
     const inTheWay = sharing.length === 0 ? strangers.filter(({ status }) => this.#holdsPublicPorts(status)) : []
     await Promise.all(inTheWay.map((worker) => this.#end(worker)))
     if (sharing.length === 0) this.#bind()
-    const slots = Array.from({ length: config.workers }, (_, i) => `w${i}`)
+    // Without sockets of its own this holder needs a worker to start another with: of one alone the death would lose them.
+    const count = this.#sockets ? config.workers : Math.max(config.workers, 2)
+    const slots = Array.from({ length: count }, (_, i) => `w${i}`)
     for (const worker of sharing) this.#workers.set(worker.status.slot, worker)
     // Strangers hold slots' names; they serve on until their successors do.
     const present = strangers.filter((worker) => !inTheWay.includes(worker))
