@@ -38,26 +38,45 @@ interface Exports {
 /** Bytes that are handed over at once. */
 export const WINDOW_BYTES = 64 * 1024
 
-// Parsing is synchronous and never nested, so one parser at a time is the one that the calls back are for.
-let events: LlhttpEvents | undefined
-const span = (name: 'onUrl' | 'onStatus' | 'onHeaderField' | 'onHeaderValue' | 'onBody') => {
-  return (_parser: number, at: number, length: number): number => {
-    events?.[name](at - input, length)
-    return 0
-  }
+const NOBODY: LlhttpEvents = {
+  onUrl: () => undefined,
+  onStatus: () => undefined,
+  onHeaderField: () => undefined,
+  onHeaderValue: () => undefined,
+  onBody: () => undefined,
+  onHeadersComplete: () => 0,
+  onMessageComplete: () => undefined,
 }
+
+// Parsing is synchronous and never nested, so one parser at a time is the one that the calls back are for.
+let listener: LlhttpEvents = NOBODY
 const llhttp = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(bytes)), {
   env: {
     wasm_on_message_begin: () => 0,
-    wasm_on_url: span('onUrl'),
-    wasm_on_status: span('onStatus'),
-    wasm_on_header_field: span('onHeaderField'),
-    wasm_on_header_value: span('onHeaderValue'),
+    wasm_on_url: (_parser: number, at: number, length: number) => {
+      listener.onUrl(at - input, length)
+      return 0
+    },
+    wasm_on_status: (_parser: number, at: number, length: number) => {
+      listener.onStatus(at - input, length)
+      return 0
+    },
+    wasm_on_header_field: (_parser: number, at: number, length: number) => {
+      listener.onHeaderField(at - input, length)
+      return 0
+    },
+    wasm_on_header_value: (_parser: number, at: number, length: number) => {
+      listener.onHeaderValue(at - input, length)
+      return 0
+    },
     wasm_on_headers_complete: (_parser: number, statusCode: number, _upgrade: number, shouldKeepAlive: number) =>
-      events?.onHeadersComplete(statusCode, shouldKeepAlive === 1) ?? 0,
-    wasm_on_body: span('onBody'),
+      listener.onHeadersComplete(statusCode, shouldKeepAlive === 1),
+    wasm_on_body: (_parser: number, at: number, length: number) => {
+      listener.onBody(at - input, length)
+      return 0
+    },
     wasm_on_message_complete: () => {
-      events?.onMessageComplete()
+      listener.onMessageComplete()
       return PAUSE
     },
   },
@@ -85,7 +104,7 @@ export class Llhttp {
 
   constructor(
     type: keyof typeof TYPES,
-    private readonly listener: LlhttpEvents,
+    private readonly events: LlhttpEvents,
   ) {
     this.#parser = llhttp.llhttp_alloc(TYPES[type])
   }
@@ -96,9 +115,9 @@ export class Llhttp {
    */
   execute(chunk: Buffer, from: number, to: number): number {
     chunk.copy(currentMemory(), input, from, to)
-    events = this.listener
+    listener = this.events
     const code = llhttp.llhttp_execute(this.#parser, input, to - from)
-    events = undefined
+    listener = NOBODY
     if (code === 0) return -1
     if (code === PAUSE || code === PAUSED_UPGRADE) return llhttp.llhttp_get_error_pos(this.#parser) - input
     return -2

@@ -93,11 +93,21 @@ export class RawHeaders {
     return lines
   }
 
+  /** In place: it runs for most messages, and four more arrays for each would be garbage. */
   #keep(wanted: (name: string, at: number) => boolean): void {
-    const kept = [...this.#lowered.keys()].filter((at) => wanted(this.#lowered[at] ?? '', at))
-    this.#names = kept.map((at) => this.#names[at] ?? '')
-    this.#values = kept.map((at) => this.#values[at] ?? '')
-    this.#lowered = kept.map((at) => this.#lowered[at] ?? '')
+    const [names, lowered, values] = [this.#names, this.#lowered, this.#values]
+    let kept = 0
+    for (let at = 0; at < lowered.length; at++) {
+      const name = lowered[at] ?? ''
+      if (!wanted(name, at)) continue
+      if (kept !== at) {
+        names[kept] = names[at] ?? ''
+        lowered[kept] = name
+        values[kept] = values[at] ?? ''
+      }
+      kept++
+    }
+    names.length = lowered.length = values.length = kept
   }
 }
 
