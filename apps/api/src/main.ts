@@ -24,6 +24,7 @@ import { keyringRoutes } from './keyring/routes.js'
 import { createStoreLogReader } from './logs/store-log-reader.js'
 import { Tails } from './logs/tails.js'
 import { ensureAuthority } from './nodes/authorities.js'
+import { InstanceCertificates } from './nodes/instance-certificates.js'
 import { IngressCertificates } from './nodes/ingress-certificates.js'
 import { buildInternalApp } from './nodes/internal-app.js'
 import { BootstrapTokens, JoinTokens } from './nodes/join-tokens.js'
@@ -159,6 +160,7 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
       system: settings.systemDomain,
       apps: settings.appsDomain,
     }),
+    instanceCertificates: new InstanceCertificates(pool, await ensureAuthority(pool, keyring, 'instances')),
     routeServiceKeys: new RouteServiceKeys(pool, keyring, now),
     syslogDrains: new SyslogDrainList(pool, keyring),
     blobstore,

@@ -13,6 +13,8 @@ import { Instances } from './instances/instances.js'
 import { RecordStore } from './instances/record-store.js'
 import { createSlots } from './instances/slots.js'
 import { MetricsSampler } from './metrics/sample-metrics.js'
+import type { InstanceCertificates } from './tls/instance-certificates.js'
+import { TlsForwarder } from './tls/tls-forwarder.js'
 import { SchedulerLink } from './scheduler-link.js'
 
 const MIB = 1024 * 1024
@@ -20,6 +22,7 @@ const METRICS_MS = 5000
 const HEARTBEAT_MS = 5000
 const LOCAL_RESTARTS_MS = 1000
 const EVICT_MS = 3_600_000
+const CERTIFICATES_MS = 60_000
 const ENGINE_RETRY_MS = 2000
 const ENGINE_ANSWER_MS = 3000
 const STARTS_AT_ONCE = 8
@@ -31,6 +34,8 @@ export interface AgentDeps {
   readonly client: SchedulerClient
   readonly sender: SpoolingLogSender
   readonly identity: IdentitySource
+  /** Of instances, where the cell speaks TLS for them. */
+  readonly certificates?: InstanceCertificates | undefined
   readonly log: Logger
   readonly version: string
 }
@@ -43,6 +48,7 @@ export class Agent {
   private readonly link: SchedulerLink
   private readonly timers: NodeJS.Timeout[] = []
   private instances: Instances | undefined
+  private forwarder: TlsForwarder | undefined
   private desired: CellDesired | undefined
   private engineHealthy = true
   private drainAsked = false
@@ -76,6 +82,7 @@ export class Agent {
     await this.beginning
     await this.link.close()
     await this.instances?.pause()
+    await this.forwarder?.close()
   }
 
   /** Asks the scheduler to place everything elsewhere. */
@@ -98,6 +105,7 @@ export class Agent {
     })
     if (signal.aborted) return
     this.instances = instances
+    await this.speakTls(instances)
     const { remarks, ...confinement } = engine.confinement()
     log.info({ engine: engine.kind, ...confinement }, 'cell agent is ready')
     for (const remark of remarks) log.warn(remark)
@@ -110,6 +118,28 @@ export class Agent {
     this.every(EVICT_MS, () => this.droplets.evict())
     this.every(LOCAL_RESTARTS_MS, async () => {
       if (this.link.isSchedulerAway && this.desired !== undefined) instances.restartLocally(this.desired, new Date())
+    })
+  }
+
+  /** For routers on other machines. */
+  private async speakTls(instances: Instances): Promise<void> {
+    const { config, log, certificates } = this.deps
+    const { identity } = this.deps
+    if (config.tlsPort === undefined || !certificates) return
+    await certificates.restore()
+    const forwarder = new TlsForwarder({
+      listen: { host: config.address, port: config.tlsPort },
+      identity: typeof identity === 'function' ? identity : () => identity,
+      certificates,
+      addressOf: (guid, port) => instances.addressOf(guid, port),
+      log,
+    })
+    this.forwarder = forwarder
+    await forwarder.listen()
+    this.every(CERTIFICATES_MS, async () => {
+      const guids = instances.all().map(({ guid }) => guid)
+      await certificates.keepOnly(new Set(guids))
+      for (const guid of guids) await certificates.get(guid)
     })
   }
 
@@ -133,6 +163,7 @@ export class Agent {
     return {
       cellId: config.cellId,
       hostAddress: config.address,
+      tlsPort: config.tlsPort,
       image: config.engine.image,
       engine,
       droplets: this.droplets,

@@ -16,6 +16,7 @@ import { z } from 'zod'
 const MIB = 1024 * 1024
 /** Limits are ceilings, and the default app asks for 1 GB: a machine carries more of them than it has memory. */
 const OVERCOMMIT = 4
+const LOOPBACK = '127.0.0.1'
 
 const CellEnv = z.object({
   ...PlatformEnv.shape,
@@ -24,6 +25,15 @@ const CellEnv = z.object({
   ...LogsUrlEnv.shape,
   ...EngineEnv.shape,
   BLOOMERY_CELL_ADDRESS: z.string().default('127.0.0.1').describe('Address at which other machines reach the ports of instances'),
+  BLOOMERY_CELL_TLS_PORT: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(65_535)
+    .optional()
+    .describe(
+      'Port at which routers on other machines reach the instances by TLS, each with a certificate of its own; the ports of the instances are then published on this machine alone',
+    ),
   BLOOMERY_CELL_ZONE: z.string().default('z1').describe('Availability zone of this cell'),
   BLOOMERY_CELL_MEMORY_MB: z.coerce
     .number()
@@ -65,6 +75,7 @@ export function loadCellConfig(source: NodeJS.ProcessEnv) {
     folder,
     zone: env.BLOOMERY_CELL_ZONE,
     address: env.BLOOMERY_CELL_ADDRESS,
+    tlsPort: env.BLOOMERY_CELL_TLS_PORT,
     memoryMb: env.BLOOMERY_CELL_MEMORY_MB ?? Math.floor((totalmem() / MIB) * OVERCOMMIT),
     diskMb: env.BLOOMERY_CELL_DISK_MB,
     diskOvercommit: OVERCOMMIT,
@@ -83,7 +94,7 @@ export function loadCellConfig(source: NodeJS.ProcessEnv) {
       image: env.BLOOMERY_STACK_IMAGE,
       folder: join(folder, 'containers'),
       host: env.DOCKER_HOST,
-      hostAddress: env.BLOOMERY_CELL_ADDRESS,
+      hostAddress: env.BLOOMERY_CELL_TLS_PORT === undefined ? env.BLOOMERY_CELL_ADDRESS : LOOPBACK,
       disk: env.BLOOMERY_CELL_DISK === 'auto' ? undefined : env.BLOOMERY_CELL_DISK,
       trustHostCertificates: env.BLOOMERY_TRUST_HOST_CERTIFICATES,
       allowUnconfined: env.BLOOMERY_PROCESS_UNCONFINED,

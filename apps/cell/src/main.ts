@@ -1,11 +1,13 @@
 import { ConfigError, runAsProgram } from '@bloomery/config'
 import { createEngine } from '@bloomery/containers'
 import { createLogSender, createSchedulerClient } from '@bloomery/feeds'
-import { ensureNodeIdentity, keepIdentityFresh, nodeIdentityOptions, PkiError } from '@bloomery/pki'
-import { createLogger } from '@bloomery/telemetry'
+import { ensureNodeIdentity, keepIdentityFresh, nodeIdentityOptions, PkiError, requestInstanceCertificate } from '@bloomery/pki'
+import type { NodeIdentity } from '@bloomery/contracts'
+import { createLogger, type Logger } from '@bloomery/telemetry'
 import { join } from 'node:path'
 import { Agent } from './agent.js'
-import { loadCellConfig } from './config.js'
+import { loadCellConfig, type CellConfig } from './config.js'
+import { InstanceCertificates } from './tls/instance-certificates.js'
 
 const VERSION = '0.1.0'
 
@@ -44,7 +46,8 @@ export async function startCell(env: NodeJS.ProcessEnv): Promise<Cell> {
   })
   const engine = createEngine({ ...config.engine, logger: log })
   const client = createSchedulerClient({ url: config.schedulerUrl, identity: current })
-  const agent = new Agent({ config, engine, client, sender, identity: current, log, version: VERSION })
+  const certificates = instanceCertificates(config, current, log)
+  const agent = new Agent({ config, engine, client, sender, identity: current, certificates, log, version: VERSION })
   agent.start()
   return {
     drain: () => agent.drain(),
@@ -55,6 +58,25 @@ export async function startCell(env: NodeJS.ProcessEnv): Promise<Cell> {
       await sender.close()
     },
   }
+}
+
+/** Where the cell speaks TLS for its instances. */
+function instanceCertificates(
+  { tlsPort, node, folder }: CellConfig,
+  identity: () => NodeIdentity,
+  log: Logger,
+): InstanceCertificates | undefined {
+  if (tlsPort === undefined) return undefined
+  const { joinUrl } = node
+  if (joinUrl === undefined)
+    throw new ConfigError(
+      'Invalid configuration:\nBLOOMERY_CELL_TLS_PORT takes BLOOMERY_JOIN_URL, where instances get certificates.',
+    )
+  return new InstanceCertificates({
+    folder: join(folder, 'instance-certificates'),
+    issue: (instanceGuid, csrPem) => requestInstanceCertificate({ url: joinUrl, identity: identity(), instanceGuid, csrPem }),
+    log,
+  })
 }
 
 await runAsProgram(import.meta.url, startCell, {

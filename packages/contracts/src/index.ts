@@ -11,7 +11,16 @@ export {
 } from './cell-protocol.js'
 export { RouteAck, RouteEndpoint, RouteEntry, RouteFeedMessage, RouteServiceKeys } from './route-feed.js'
 export { Envelope, IngestBatch, InstanceMetrics, LogLine } from './envelopes.js'
-export { JoinAnswer, JoinRequest, type NodeIdentity, NodeRole, RenewRequest, serverNameOf } from './node-identity.js'
+export {
+  InstanceCertificateAnswer,
+  InstanceCertificateRequest,
+  JoinAnswer,
+  JoinRequest,
+  type NodeIdentity,
+  NodeRole,
+  RenewRequest,
+  serverNameOf,
+} from './node-identity.js'
 export { Encrypted } from './encrypted.js'
 export { type Nudge } from './nudges.js'
 export { SyslogDrain, SyslogDrains } from './syslog-drains.js'

@@ -18,6 +18,8 @@ export const serverNameOf = (role: NodeRole): string => `${role}.bloomery.intern
  * On the api's internal listener (TLS with the internal authority; the joiner pins the authority's fingerprint, which is part of the token):
  *   POST /internal/join    JoinRequest → JoinAnswer          (no client certificate; the token is spent)
  *   POST /internal/renew   RenewRequest → JoinAnswer         (with the present certificate)
+ *   POST /internal/instance-certificates  InstanceCertificateRequest → InstanceCertificateAnswer  (a cell, for instances placed on it)
+ *   GET  /internal/instance-authority     → { certificatePem }  (a router: by whom those are issued)
  *   GET  /internal/blobs/<key>?expires=&signature=           (signed address; bytes)
  */
 export const JoinRequest = z.object({ token: z.string(), role: NodeRole, nodeId: z.string().optional(), csrPem: z.string() })
@@ -26,3 +28,8 @@ export const RenewRequest = z.object({ csrPem: z.string() })
 export type RenewRequest = z.infer<typeof RenewRequest>
 export const JoinAnswer = z.object({ nodeId: z.string(), certificatePem: z.string(), authorityPem: z.string() })
 export type JoinAnswer = z.infer<typeof JoinAnswer>
+
+export const InstanceCertificateRequest = z.object({ instanceGuid: z.string(), csrPem: z.string() })
+export type InstanceCertificateRequest = z.infer<typeof InstanceCertificateRequest>
+export const InstanceCertificateAnswer = z.object({ certificatePem: z.string(), authorityPem: z.string() })
+export type InstanceCertificateAnswer = z.infer<typeof InstanceCertificateAnswer>

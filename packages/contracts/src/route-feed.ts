@@ -27,6 +27,12 @@ export const RouteEndpoint = z.object({
   localAddress: z.string(),
   /** host:port published by the cell, for every other router. */
   hostAddress: z.string(),
+  /**
+   * host:port at which the cell speaks TLS for its instances, for routers on other machines, which use nothing else where it is there. The
+   * server name is `<port of the container>.<instanceGuid>`; the certificate is of the instances' authority and has the instance's guid as
+   * DNS name; the router shows its node certificate.
+   */
+  tlsAddress: z.string().optional(),
   protocol: z.enum(['http1', 'http2', 'tcp']),
   /** Zone of the cell; absent: `default`. */
   zone: z.string().optional(),

@@ -59,6 +59,8 @@ export const InstanceEndpoint = z.object({
   /** The cell's address. */
   hostAddress: z.string(),
   ports: z.array(z.object({ internal: z.number().int(), external: z.number().int() })),
+  /** Where the cell speaks TLS for its instances; absent: it does not. */
+  tlsPort: z.number().int().optional(),
 })
 export type InstanceEndpoint = z.infer<typeof InstanceEndpoint>
 

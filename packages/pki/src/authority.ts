@@ -17,6 +17,7 @@ export interface ServerCertificate {
 
 const AUTHORITY_DAYS = 3_650
 const NODE_DAYS = 90
+const INSTANCE_DAYS = 1
 // Browsers refuse server certificates that live longer than 398 days.
 const SERVER_DAYS = 397
 
@@ -43,10 +44,14 @@ export async function createAuthority(
 
 /** Makes a node's key and the request for its certificate. The key never leaves the node. */
 export async function createNodeKeyAndCsr(node: NodeName): Promise<{ privateKeyPem: string; csrPem: string }> {
+  return createKeyAndCsr(commonNameOf(node))
+}
+
+async function createKeyAndCsr(commonName: string): Promise<{ privateKeyPem: string; csrPem: string }> {
   const x509 = await loadX509()
   const keys = await generateKeys()
   const csr = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: [{ CN: [commonNameOf(node)] }],
+    name: [{ CN: [commonName] }],
     keys,
     signingAlgorithm: KEY_ALGORITHM,
   })
@@ -105,6 +110,42 @@ export async function issueServerCertificate(
   return { certificatePem, privateKeyPem: await exportPrivateKey(keys.privateKey) }
 }
 
+/**
+ * Issues an instance's certificate for the request's public key: its guid as common name and DNS name, what it belongs to as organizational
+ * units (`app:…`, `space:…`, `organization:…`), as Cloud Foundry has it. `days` defaults to 1.
+ */
+export async function issueInstanceCertificate(
+  authority: CertificateAuthority,
+  csrPem: string,
+  instance: {
+    readonly instanceGuid: string
+    readonly units: readonly string[]
+    readonly addresses?: readonly string[]
+    readonly days?: number
+  },
+): Promise<string> {
+  const x509 = await loadX509()
+  const request = parseRequest(x509, csrPem)
+  if (!(await request.verify().catch(() => false)))
+    throw new PkiError('The certificate request is not signed by its own key; make a new one.')
+  return issue(authority, {
+    commonName: instance.instanceGuid,
+    units: instance.units,
+    publicKey: request.publicKey,
+    days: instance.days ?? INSTANCE_DAYS,
+    names: [
+      { type: 'dns', value: instance.instanceGuid },
+      ...(instance.addresses ?? []).map((value) => ({ type: 'ip' as const, value })),
+    ],
+    usages: [x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth],
+  })
+}
+
+/** A key for an instance, and the request for its certificate. */
+export async function createInstanceKeyAndCsr(instanceGuid: string): Promise<{ privateKeyPem: string; csrPem: string }> {
+  return createKeyAndCsr(instanceGuid)
+}
+
 /** Names of the certificate that the routers present for the API, the console and apps on the default domains. */
 export function ingressNames(domains: { readonly system: string; readonly apps: string }): string[] {
   const { system, apps } = domains
@@ -118,6 +159,7 @@ export function fingerprintOf(certificatePem: string): string {
 
 interface Issuance {
   readonly commonName: string
+  readonly units?: readonly string[]
   readonly publicKey: CryptoKey | PublicKey
   readonly days: number
   readonly names: readonly { readonly type: 'dns' | 'ip'; readonly value: string }[]
@@ -130,7 +172,7 @@ async function issue(authority: CertificateAuthority, issuance: Issuance): Promi
   const { notBefore, notAfter } = validity(issuance.days)
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: newSerialNumber(),
-    subject: [{ CN: [issuance.commonName] }],
+    subject: [...(issuance.units?.length ? [{ OU: [...issuance.units] }] : []), { CN: [issuance.commonName] }],
     issuer: issuer.subjectName,
     notBefore,
     notAfter: notAfter > issuer.notAfter ? issuer.notAfter : notAfter,

@@ -1,8 +1,10 @@
 export {
   createAuthority,
+  createInstanceKeyAndCsr,
   createNodeKeyAndCsr,
   fingerprintOf,
   ingressNames,
+  issueInstanceCertificate,
   issueNodeCertificate,
   issueNodeIdentity,
   issueServerCertificate,
@@ -10,7 +12,15 @@ export {
   type ServerCertificate,
 } from './authority.js'
 export { isDueForRenewal, loadNodeIdentity, nameOfCertificate, remainingLifetime, saveNodeIdentity } from './identity-files.js'
-export { createJoinToken, fingerprintOfToken, hashJoinToken, joinNode, JoinRefusedError, renewNodeIdentity } from './join.js'
+export {
+  createJoinToken,
+  fingerprintOfToken,
+  hashJoinToken,
+  joinNode,
+  JoinRefusedError,
+  renewNodeIdentity,
+  requestInstanceCertificate,
+} from './join.js'
 export { ensureNodeIdentity, keepIdentityFresh, nodeIdentityOptions, type NodeIdentityOptions } from './ensure-identity.js'
 export { commonNameOf, parseCommonName, PkiError, type NodeName } from './names.js'
 export { clientTlsOptions, peerOf, secureContextOf, serverTlsOptions } from './tls.js'

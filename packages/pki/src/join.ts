@@ -1,7 +1,7 @@
 import { createHash, randomBytes, X509Certificate } from 'node:crypto'
 import { request } from 'node:https'
 import { connect, type ConnectionOptions, type DetailedPeerCertificate } from 'node:tls'
-import { JoinAnswer, serverNameOf, type NodeIdentity, type NodeRole } from '@bloomery/contracts'
+import { InstanceCertificateAnswer, JoinAnswer, serverNameOf, type NodeIdentity, type NodeRole } from '@bloomery/contracts'
 import { createNodeKeyAndCsr, fingerprintOf } from './authority.js'
 import { nameOfCertificate, saveNodeIdentity } from './identity-files.js'
 import { PkiError } from './names.js'
@@ -46,6 +46,7 @@ export async function joinNode(options: {
     new URL('/internal/join', options.url),
     { token, role, nodeId, csrPem },
     { ca: authorityPem, servername: serverNameOf('api') },
+    JoinAnswer,
   )
   return keep(options.dir, answer, privateKeyPem, role)
 }
@@ -58,8 +59,20 @@ export async function renewNodeIdentity(options: {
 }): Promise<NodeIdentity> {
   const { identity } = options
   const { privateKeyPem, csrPem } = await createNodeKeyAndCsr(identity)
-  const answer = await post(new URL('/internal/renew', options.url), { csrPem }, clientTlsOptions(identity, 'api'))
+  const answer = await post(new URL('/internal/renew', options.url), { csrPem }, clientTlsOptions(identity, 'api'), JoinAnswer)
   return keep(options.dir, answer, privateKeyPem, identity.role)
+}
+
+/** Asks, as the cell on which the instance is placed, for the instance's certificate. */
+export async function requestInstanceCertificate(options: {
+  readonly url: string
+  readonly identity: NodeIdentity
+  readonly instanceGuid: string
+  readonly csrPem: string
+}): Promise<InstanceCertificateAnswer> {
+  const { url, identity, instanceGuid, csrPem } = options
+  const address = new URL('/internal/instance-certificates', url)
+  return post(address, { instanceGuid, csrPem }, clientTlsOptions(identity, 'api'), InstanceCertificateAnswer)
 }
 
 function keep(dir: string, answer: JoinAnswer, privateKeyPem: string, role: NodeRole): NodeIdentity {
@@ -109,7 +122,11 @@ function chainOf(leaf: DetailedPeerCertificate): string[] {
   return chain
 }
 
-function post(url: URL, body: unknown, tls: ConnectionOptions): Promise<JoinAnswer> {
+interface Schema<T> {
+  safeParse(value: unknown): { readonly success: true; readonly data: T } | { readonly success: false; readonly error: unknown }
+}
+
+function post<T>(url: URL, body: unknown, tls: ConnectionOptions, schema: Schema<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const call = request(
       url,
@@ -122,7 +139,7 @@ function post(url: URL, body: unknown, tls: ConnectionOptions): Promise<JoinAnsw
           const text = Buffer.concat(chunks).toString('utf8')
           const status = response.statusCode ?? 0
           if (status === 200 || status === 201) {
-            const answer = JoinAnswer.safeParse(parseJson(text))
+            const answer = schema.safeParse(parseJson(text))
             if (answer.success) resolve(answer.data)
             else reject(new PkiError(`The api's answer to ${url.pathname} cannot be read.`, { cause: answer.error }))
           } else if (status >= 400 && status < 500) reject(new JoinRefusedError(`The api refused: ${detailOf(text, status)}`))

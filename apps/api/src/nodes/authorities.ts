@@ -3,11 +3,12 @@ import { rows, sql, transaction, type Pool } from '@bloomery/database'
 import { createAuthority, type CertificateAuthority } from '@bloomery/pki'
 import type { Keyring } from '@bloomery/secrets'
 
-/** What an authority vouches for: roles to each other, or the public listeners to browsers. */
-export type AuthorityPurpose = 'internal' | 'ingress'
+/** What an authority vouches for: roles to each other, the public listeners to browsers, or instances to whoever asks who they are. */
+export type AuthorityPurpose = 'internal' | 'ingress' | 'instances'
 const NAMES: Record<AuthorityPurpose, string> = {
   internal: 'Bloomery internal authority',
   ingress: 'Bloomery ingress authority',
+  instances: 'Bloomery instance identity authority',
 }
 
 /** The platform's authority for a purpose; made where there is none yet, once however many api processes start together. */

@@ -1,12 +1,21 @@
 import fastify, { type FastifyInstance } from 'fastify'
 import { BlobError, type Blobstore } from '@bloomery/blobstore'
-import { CfError, JoinRequest, RenewRequest, type JoinAnswer, type NodeIdentity, type NodeRole } from '@bloomery/contracts'
+import {
+  CfError,
+  InstanceCertificateRequest,
+  JoinRequest,
+  RenewRequest,
+  type JoinAnswer,
+  type NodeIdentity,
+  type NodeRole,
+} from '@bloomery/contracts'
 import { issueNodeCertificate, peerOf, PkiError, serverTlsOptions, type CertificateAuthority, type NodeName } from '@bloomery/pki'
 import type { Logger } from '@bloomery/telemetry'
 import { parseBody } from '../http/bodies.js'
 import { answerErrors } from '../http/errors.js'
 import type { ChallengeView } from '../acme/challenges.js'
 import type { IngressCertificates } from './ingress-certificates.js'
+import type { InstanceCertificates } from './instance-certificates.js'
 import type { JoinTokens } from './join-tokens.js'
 import type { RouteServiceKeys } from './route-service-keys.js'
 import type { SyslogDrainList } from './syslog-drains.js'
@@ -16,6 +25,7 @@ export interface InternalParts {
   readonly authority: CertificateAuthority
   readonly tokens: JoinTokens
   readonly ingressCertificates: IngressCertificates
+  readonly instanceCertificates: InstanceCertificates
   readonly routeServiceKeys: RouteServiceKeys
   readonly syslogDrains: SyslogDrainList
   /** What routers answer to a certificate authority that looks whether a name is ours. */
@@ -63,6 +73,16 @@ export function buildInternalApp(parts: InternalParts): FastifyInstance {
   app.get('/internal/ingress-certificates', async (request) => {
     requirePeer(request.raw.socket, 'router', 'launcher')
     return parts.ingressCertificates.list()
+  })
+
+  app.post('/internal/instance-certificates', async (request) => {
+    const { nodeId } = requirePeer(request.raw.socket, 'cell')
+    return parts.instanceCertificates.issue(nodeId, parseBody(InstanceCertificateRequest, request.body))
+  })
+
+  app.get('/internal/instance-authority', (request) => {
+    requirePeer(request.raw.socket, 'router')
+    return { certificatePem: parts.instanceCertificates.authorityPem }
   })
 
   app.get('/internal/acme-challenges', async (request) => {

@@ -17,6 +17,8 @@ const DRAIN_MS = 5000
 export interface InstanceSurroundings {
   readonly cellId: string
   readonly hostAddress: string
+  /** Where the cell speaks TLS for its instances; undefined: it does not. */
+  readonly tlsPort: number | undefined
   readonly image: string
   readonly engine: ContainerEngine
   readonly droplets: DropletCache
@@ -156,7 +158,7 @@ export class Instance {
     for (let attempt = 1; ; attempt++) {
       this.stopping.signal.throwIfAborted()
       const reserved = await engine.reserveEndpoint(spec.ports, avoidAddresses(spec.appGuid))
-      const endpoint: InstanceEndpoint = endpointOf(reserved, hostAddress)
+      const endpoint: InstanceEndpoint = endpointOf(reserved, hostAddress, this.around.tlsPort)
       try {
         const { record } = this
         await engine.create(
@@ -211,6 +213,7 @@ export class Instance {
         address: seen.address,
         hostAddress: this.around.hostAddress,
         ports: Object.entries(seen.publishedPorts).map(([internal, external]) => ({ internal: Number(internal), external })),
+        ...(this.around.tlsPort === undefined ? {} : { tlsPort: this.around.tlsPort }),
       }
     if (seen.status.state === 'running') record.startedAt ??= seen.status.startedAt.toISOString()
     await this.watch({ wasHealthy: record.state === 'running' })
@@ -327,8 +330,9 @@ export class Instance {
   }
 }
 
-const endpointOf = (reserved: ReservedEndpoint, hostAddress: string): InstanceEndpoint => ({
+const endpointOf = (reserved: ReservedEndpoint, hostAddress: string, tlsPort: number | undefined): InstanceEndpoint => ({
   address: reserved.address,
   hostAddress,
   ports: reserved.ports.map(({ internal, external }) => ({ internal, external })),
+  ...(tlsPort === undefined ? {} : { tlsPort }),
 })

@@ -22,6 +22,12 @@ export class Instances {
     return [...this.held.values()]
   }
 
+  /** Where an instance listens that has this port. */
+  addressOf(instanceGuid: string, port: number): { readonly host: string; readonly port: number } | undefined {
+    const endpoint = this.held.get(instanceGuid)?.record.endpoint
+    return endpoint?.ports.some(({ internal }) => internal === port) ? { host: endpoint.address, port } : undefined
+  }
+
   seen(): SeenInstance[] {
     return this.all().map(({ record }) => seenOf(record))
   }

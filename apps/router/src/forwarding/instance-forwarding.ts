@@ -11,8 +11,8 @@ import {
   type EndpointStates,
   type MaglevTable,
 } from '@bloomery/domain'
-import { presentAnswer } from '../answers.js'
-import type { AttemptError } from '../failures.js'
+import { presentAnswer, type AnswerName } from '../answers.js'
+import type { AttemptError, FailureClass } from '../failures.js'
 import { setInstanceHeaders } from '../middleware/instance-headers.js'
 import { stickyCookie, wantedInstance } from '../middleware/sticky-session.js'
 import type { Exchange } from '../proxy/exchange.js'
@@ -69,15 +69,19 @@ export class InstanceForwarding implements Forwarding {
     if (!endpoint) {
       if (!failure && areAllFull(this.#states(), this.exchange.candidates))
         return { do: 'answer', answer: presentAnswer('connectionLimit', { host: this.exchange.hostHeader }) }
-      const detail = this.#failure?.message ?? 'no endpoint is left'
-      return { do: 'answer', answer: presentAnswer('endpointFailure', { host: this.exchange.hostHeader, detail }) }
+      const { hostHeader: host } = this.exchange
+      if (!this.#failure) return { do: 'answer', answer: presentAnswer('noEndpoints', { host }) }
+      const { message: detail } = this.#failure
+      return { do: 'answer', answer: presentAnswer(ANSWER_OF[this.#failure.failure.kind] ?? 'endpointFailure', { host, detail }) }
     }
     return { do: 'try', target: this.#enter(endpoint), fresh: false }
   }
 
   failed(error: AttemptError): void {
     this.#failure = error
-    if (error.failure.marksEndpoint && this.#endpoint) this.deps.table.health.markFailed(this.#endpoint)
+    if (!this.#endpoint || !error.failure.marksEndpoint) return
+    this.deps.table.health.markFailed(this.#endpoint)
+    if (this.#target?.tls && PRUNING.has(error.failure.kind)) this.deps.table.health.prune(this.#endpoint)
   }
 
   answered(headers: RawHeaders): void {
@@ -110,7 +114,7 @@ export class InstanceForwarding implements Forwarding {
     if (only && candidates.length === 1) {
       const limit = this.deps.balancing?.maxInFlight ?? 0
       const isFull = limit > 0 && this.deps.table.health.inFlight(only) >= limit
-      return isFull || this.#tried.length > 0 ? undefined : only
+      return isFull || this.#tried.length > 0 || this.deps.table.health.isPruned(only) ? undefined : only
     }
     const states = this.#states()
     return chooseStickyEndpoint(this.#wanted, states) ?? this.#chooseByOption(states)
@@ -144,7 +148,7 @@ export class InstanceForwarding implements Forwarding {
     return {
       endpoints: this.exchange.candidates,
       isFailed: (endpoint) => health.isFailed(endpoint),
-      isTried: (endpoint) => this.#tried.includes(endpoint),
+      isTried: (endpoint) => this.#tried.includes(endpoint) || health.isPruned(endpoint),
       inFlight: (endpoint) => health.inFlight(endpoint),
       ...(limit === undefined ? {} : { limit }),
     }
@@ -152,7 +156,7 @@ export class InstanceForwarding implements Forwarding {
 
   #enter(endpoint: RouteEndpoint): Target {
     const { outcome, headers } = this.exchange
-    const address = this.deps.localCells.has(endpoint.cellId) ? endpoint.localAddress : endpoint.hostAddress
+    const address = addressOf(endpoint, this.deps.localCells)
     this.#tried.push(endpoint)
     this.#endpoint = endpoint
     this.#renewed = false
@@ -173,6 +177,36 @@ export class InstanceForwarding implements Forwarding {
     this.#leave = undefined
     this.#end = undefined
   }
+}
+
+/** What is answered when the last attempt has failed that way. */
+const ANSWER_OF: Partial<Record<FailureClass['kind'], AnswerName>> = {
+  'tls-identity': 'identityMismatch',
+  'tls-untrusted': 'untrustedCertificate',
+  'tls-handshake': 'handshakeFailed',
+  'tls-client-certificate': 'clientCertificateRefused',
+}
+/** Who is dialled by TLS and fails in one of these ways is out until it may have been made anew. */
+const PRUNING: ReadonlySet<FailureClass['kind']> = new Set([
+  'dial',
+  'dial-timeout',
+  'tls-identity',
+  'tls-untrusted',
+  'tls-handshake',
+  'tls-client-certificate',
+])
+
+/** Where an instance is dialled: on this machine at its own address, elsewhere by TLS where its cell speaks it. */
+export function addressOf(endpoint: RouteEndpoint, localCells: ReadonlySet<string>): string {
+  return localCells.has(endpoint.cellId) ? endpoint.localAddress : (endpoint.tlsAddress ?? endpoint.hostAddress)
+}
+
+/** How the instance at that address is dialled by TLS, if it is. */
+export function tlsOf(endpoint: RouteEndpoint, address: string): Pick<Target, 'tls'> {
+  if (address !== endpoint.tlsAddress) return {}
+  const { instanceGuid, localAddress } = endpoint
+  const port = localAddress.slice(localAddress.lastIndexOf(':') + 1)
+  return { tls: { serverName: `${port}.${instanceGuid}`, instanceGuid } }
 }
 
 /** Connections of one instance; never shared with another one at the same address. */
@@ -206,7 +240,7 @@ const targets = new WeakMap<RouteEndpoint, Target>()
 function targetOf(endpoint: RouteEndpoint, address: string): Target {
   const known = targets.get(endpoint)
   if (known) return known
-  const target = { key: poolKeyOf(endpoint), ...parseAddress(address) }
+  const target = { key: poolKeyOf(endpoint), ...parseAddress(address), ...tlsOf(endpoint, address) }
   targets.set(endpoint, target)
   return target
 }

@@ -3,8 +3,10 @@ import { coded, DIAL_TIMEOUT, RESPONSE_TIMEOUT, type Phase } from '../failures.j
 import { readFraming } from '../proxy/framing.js'
 import { LIMITS } from '../proxy/limits.js'
 import type { RawHeaders } from '../proxy/raw-headers.js'
+import { connectEventOf } from '../tls/instance-tls.js'
 import { MessageParser } from './message-parser.js'
 import { Outgoing } from './outgoing.js'
+import { EndpointSocket } from './endpoint-socket.js'
 import { readInto } from './read-buffer.js'
 
 /** How an answer's body is delimited. `close`: by the end of the connection. */
@@ -75,7 +77,7 @@ export class EndpointChannel {
     socket.on('close', () => this.#fail(coded('ECONNRESET', 'the connection was closed')))
     socket.on('drain', () => this.#listener?.onDrain())
     if (connecting)
-      socket.once('connect', () => {
+      socket.once(connectEventOf(socket), () => {
         this.connecting = false
         this.deadline = Infinity
         this.#listener?.onConnected()
@@ -89,6 +91,11 @@ export class EndpointChannel {
 
   get isDead(): boolean {
     return this.#state === 'dead'
+  }
+
+  /** Whether the endpoint has neither closed the idle connection nor said anything on it, as far as the system knows. */
+  isQuiet(): boolean {
+    return !(this.socket instanceof EndpointSocket) || this.socket.isQuiet()
   }
 
   /** Takes the channel for one request. Unless it is still connecting, the head may be written at once. */

@@ -1,11 +1,18 @@
+import type { Reuse } from '../failures.js'
 import type { Target } from '../proxy/forwarding.js'
 import type { Limits } from '../proxy/limits.js'
 import { EndpointChannel, type ChannelOwner } from './endpoint-channel.js'
 import { EndpointSocket } from './endpoint-socket.js'
 import type { Clock } from './clock.js'
+import type { TLSSocket } from 'node:tls'
+import type { InstanceTls } from '../tls/instance-tls.js'
+
+/** Endpoints keep idle connections for longer than this; those that do not say so, as a rule, by the field Keep-Alive. */
+const RECENT_MS = 1_000
 
 interface Idle {
   readonly channel: EndpointChannel
+  readonly since: number
   readonly until: number
 }
 
@@ -17,23 +24,42 @@ export class EndpointPool implements ChannelOwner {
   constructor(
     private readonly clock: Clock,
     private readonly limits: Limits,
+    private readonly instanceTls?: InstanceTls,
   ) {}
 
-  /** A channel to the target; `reuse`: one that has served before will do. */
-  acquire(target: Target, reuse: boolean): EndpointChannel {
-    if (reuse) {
-      const idle = this.#idle.get(target.key)
-      for (let last = idle?.pop(); last; last = idle?.pop()) {
-        if (!last.channel.isDead && last.until > this.clock.now) return last.channel
-        last.channel.destroy()
-      }
-    }
+  /** A channel to the target, as new as it has to be. */
+  acquire(target: Target, reuse: Reuse): EndpointChannel {
+    const kept = reuse === 'new' ? undefined : this.#take(target.key, reuse === 'recent')
+    if (kept) return kept
+    if (target.tls) return this.#add(new EndpointChannel(target.key, this.#secured(target), true, this))
     const socket = new EndpointSocket({ allowHalfOpen: true })
-    const channel = new EndpointChannel(target.key, socket, true, this)
-    channel.deadline = this.clock.now + this.limits.dialMs
-    this.#all.add(channel)
+    const channel = this.#add(new EndpointChannel(target.key, socket, true, this))
     socket.connect({ host: target.host, port: target.port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
     return channel
+  }
+
+  #take(key: string, recent: boolean): EndpointChannel | undefined {
+    const idle = this.#idle.get(key)
+    for (let last = idle?.at(-1); idle && last; last = idle.at(-1)) {
+      const { now } = this.clock
+      // Those below have been idle for longer.
+      if (recent && now - last.since > RECENT_MS) return undefined
+      idle.pop()
+      if (!last.channel.isDead && last.until > now && (!recent || last.channel.isQuiet())) return last.channel
+      last.channel.destroy()
+    }
+    return undefined
+  }
+
+  #add(channel: EndpointChannel): EndpointChannel {
+    channel.deadline = this.clock.now + this.limits.dialMs
+    this.#all.add(channel)
+    return channel
+  }
+
+  #secured(target: Target): TLSSocket {
+    if (!this.instanceTls) throw new Error('instances cannot be dialled by TLS here')
+    return this.instanceTls.open(target)
   }
 
   /** Closes what is idle towards a target that is gone; what is in use is closed after its request. */
@@ -63,7 +89,7 @@ export class EndpointPool implements ChannelOwner {
     const idle = this.#idle.get(channel.key) ?? []
     if (idle.length >= this.limits.maxIdlePerEndpoint || idleMs <= 0) return channel.destroy()
     if (idle.length === 0) this.#idle.set(channel.key, idle)
-    idle.push({ channel, until: this.clock.now + Math.min(idleMs, this.limits.endpointIdleMs) })
+    idle.push({ channel, since: this.clock.now, until: this.clock.now + Math.min(idleMs, this.limits.endpointIdleMs) })
   }
 
   onClosed(channel: EndpointChannel): void {

@@ -42,7 +42,7 @@ export class Http1DataPlane implements DataPlane {
     this.#clock = new CoarseClock(TICK_MS, () => this.#tick())
     this.#limits = deps.limits ?? LIMITS
     this.#clients = new ClientCounts(this.#limits.maxConnectionsPerClient)
-    this.#pool = new EndpointPool(this.#clock, this.#limits)
+    this.#pool = new EndpointPool(this.#clock, this.#limits, deps.instanceTls)
     this.#channelDeps = {
       decide: deps.decide,
       record: deps.record,

@@ -1,6 +1,6 @@
 import { presentAnswer } from '../answers.js'
 import type { RouterAnswer } from '../proxy/router-answer.js'
-import { attemptError, isReplayable } from '../failures.js'
+import { attemptError, isReplayable, reuseFor, type Reuse } from '../failures.js'
 import type { Logger } from '@bloomery/telemetry'
 import type { Exchange } from '../proxy/exchange.js'
 import type { Disposition } from '../proxy/disposition.js'
@@ -21,8 +21,7 @@ export interface RelayDeps {
   readonly clock: Clock
   readonly limits: Limits
   readonly log: Logger
-  /** A channel to the target; `reuse`: one that has served before will do. */
-  readonly acquire: (target: Target, reuse: boolean) => EndpointChannel
+  readonly acquire: (target: Target, reuse: Reuse) => EndpointChannel
   /** A channel within this process to a handler. */
   readonly openHandler: (exchange: Exchange, handler: Handler) => EndpointChannel
 }
@@ -239,7 +238,7 @@ export class Relay implements ResponseListener {
           return this.#open(deps.openHandler(exchange, step.handler))
         case 'try':
           this.#target = step.target
-          return this.#open(deps.acquire(step.target, !step.fresh && isReplayable(exchange)))
+          return this.#open(deps.acquire(step.target, step.fresh ? 'new' : reuseFor(exchange)))
       }
     } catch (error) {
       this.#answer(this.#panic(error))

@@ -12,12 +12,23 @@ import {
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { presentAnswer } from '../answers.js'
-import { AttemptError, classifyFailure, DIAL_TIMEOUT, RESPONSE_TIMEOUT, type Phase } from '../failures.js'
+import {
+  attemptError,
+  AttemptError,
+  coded,
+  DIAL_TIMEOUT,
+  isReplayable,
+  RESPONSE_TIMEOUT,
+  reuseFor,
+  type Phase,
+} from '../failures.js'
 import { Connections } from '../plain/connections.js'
 import type { ClientCounts } from '../proxy/client-counts.js'
 import type { DataPlaneDeps, Http2Carrier } from '../proxy/data-plane.js'
 import { Exchange, type ClientConnection } from '../proxy/exchange.js'
 import type { Forwarding, Target } from '../proxy/forwarding.js'
+import { removeHopByHop } from '../proxy/hop-by-hop-headers.js'
+import { connectEventOf, isConnecting } from '../tls/instance-tls.js'
 import { LIMITS, type Limits } from '../proxy/limits.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
 import { toClientHeaders } from '../proxy/response-headers.js'
@@ -52,15 +63,21 @@ export class Http2Clients implements Http2Carrier {
   readonly #sessions = new Map<Http2Session, Session>()
   /** Of connections that are just being taken over. */
   readonly #arriving = new Map<string, Session>()
-  readonly #connections = new Connections()
+  readonly #connections: Connections
   #draining = false
 
   constructor(deps: Http2ClientsDeps) {
     this.#deps = deps
+    this.#connections = new Connections(deps.instanceTls)
     this.#limits = deps.limits ?? LIMITS
     this.#server = createServer({
       maxHeaderListPairs: this.#limits.maxFields,
-      settings: { maxConcurrentStreams: MAX_STREAMS, enablePush: false, enableConnectProtocol: false },
+      settings: {
+        maxConcurrentStreams: MAX_STREAMS,
+        initialWindowSize: this.#limits.streamWindowBytes,
+        enablePush: false,
+        enableConnectProtocol: false,
+      },
     })
     this.#server.on('sessionError', (_error, session) => session.destroy())
     this.#server.on('session', (session) => this.#open(session))
@@ -181,11 +198,11 @@ export class Http2Clients implements Http2Carrier {
   #attempt(call: StreamCall, forwarding: Forwarding, target: Target, fresh: boolean): Promise<void> {
     const { exchange, request, answering } = call
     const { outcome } = exchange
-    const replayable = !exchange.hasBody && ['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(exchange.method)
+    const replayable = isReplayable(exchange)
     return new Promise((resolve, reject) => {
       const outgoing = httpRequest({
-        agent: this.#connections.agentFor({ replayable, fresh }),
-        ...{ poolKey: target.key },
+        agent: this.#connections.agentFor(fresh ? 'new' : reuseFor(exchange)),
+        ...{ poolKey: target.key, ...(target.tls ? { securedTarget: target } : {}) },
         host: target.host,
         port: target.port,
         method: exchange.method,
@@ -211,17 +228,16 @@ export class Http2Clients implements Http2Carrier {
           phase = outgoing.reusedSocket ? 'reused-connection' : 'fresh-connection'
           sendBody(call, outgoing)
         }
-        if (!socket.connecting) return connected()
+        if (!isConnecting(socket)) return connected()
         const dialTimer = setTimeout(() => outgoing.destroy(coded(DIAL_TIMEOUT, 'no connection in time')), this.#limits.dialMs)
-        socket.once('connect', connected)
+        socket.once(connectEventOf(socket), connected)
         socket.once('close', () => clearTimeout(dialTimer))
-        socket.once('connect', () => clearTimeout(dialTimer))
+        socket.once(connectEventOf(socket), () => clearTimeout(dialTimer))
       })
       outgoing.on('error', (error: NodeJS.ErrnoException) => {
         if (answering.hasHead || request.stream.destroyed) return
         request.stream.off('close', clientGone)
-        const failure = classifyFailure({ phase, code: error.code ?? '', replayable })
-        reject(new AttemptError(failure, `${target.host}:${target.port}: ${error.message}`, { cause: error }))
+        reject(attemptError({ phase, replayable }, target, error))
       })
       outgoing.once('response', (incoming) => {
         clearTimeout(timer)
@@ -230,11 +246,14 @@ export class Http2Clients implements Http2Carrier {
         forwarding.answered(headers)
         relay(call, incoming, headers)
       })
+      outgoing.on('information', ({ statusCode, rawHeaders }) => {
+        if (statusCode > 100) answering.inform(statusCode, withoutConnection(rawHeaders))
+      })
     })
   }
 }
 
-type Http2ClientsDeps = Pick<DataPlaneDeps, 'decide' | 'record' | 'limits' | 'log'>
+type Http2ClientsDeps = Pick<DataPlaneDeps, 'decide' | 'record' | 'limits' | 'instanceTls' | 'log'>
 
 /** Tells the client to come anew; its requests under way, and those that cross this word, are served. */
 const sendAway = (session: Http2Session): void => session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM)
@@ -250,6 +269,13 @@ function watchBody(request: Http2ServerRequest, { outcome }: Exchange, idleMs: n
   timer.unref()
   request.once('end', () => clearInterval(timer))
   request.stream.once('close', () => clearInterval(timer))
+}
+
+function withoutConnection(rawHeaders: string[]): RawHeaders {
+  const headers = RawHeaders.from(rawHeaders)
+  removeHopByHop(headers, { keepTrailer: false })
+  headers.remove('content-length', 'x-cf-proxy-signature')
+  return headers
 }
 
 function relay({ exchange, answering }: StreamCall, incoming: IncomingMessage, headers: RawHeaders): void {
@@ -333,5 +359,3 @@ const connectionKey = ({
   readonly remoteAddress?: string | undefined
   readonly remotePort?: number | undefined
 }): string => `${remoteAddress} ${remotePort}`
-
-const coded = (code: string, message: string): NodeJS.ErrnoException => Object.assign(new Error(message), { code })

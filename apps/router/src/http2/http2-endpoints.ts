@@ -1,10 +1,12 @@
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders } from 'node:http2'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { connect as dial } from 'node:net'
 import { presentAnswer } from '../answers.js'
 import { attemptError, coded, DIAL_TIMEOUT, isReplayable, RESPONSE_TIMEOUT, type AttemptError, type Phase } from '../failures.js'
 import type { Exchange } from '../proxy/exchange.js'
 import type { Forwarding, NextTry, Target } from '../proxy/forwarding.js'
 import type { Handler } from '../proxy/handler.js'
+import type { InstanceTls } from '../tls/instance-tls.js'
 import { LIMITS, type Limits } from '../proxy/limits.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
 import { toClientHeaders } from '../proxy/response-headers.js'
@@ -30,7 +32,10 @@ interface Place {
 export class Http2Endpoints {
   readonly #links = new Map<string, Link[]>()
 
-  constructor(readonly limits: Limits = LIMITS) {}
+  constructor(
+    readonly limits: Limits = LIMITS,
+    private readonly instanceTls?: InstanceTls,
+  ) {}
 
   /** Resolves when there is a connection; rejects with the reason why there is none. */
   async enter(target: Target): Promise<Place> {
@@ -64,7 +69,7 @@ export class Http2Endpoints {
 
   #open(target: Target): Link {
     const { key } = target
-    const link: Link = { opening: openSession(target, this.limits.dialMs), session: undefined, streams: 0 }
+    const link: Link = { opening: openSession(target, this.limits.dialMs, this.instanceTls), session: undefined, streams: 0 }
     const links = this.#links.get(key)
     if (links) links.push(link)
     else this.#links.set(key, [link])
@@ -107,13 +112,19 @@ function once(act: () => void): () => void {
   }
 }
 
-function openSession({ host, port }: Target, dialMs: number): Promise<ClientHttp2Session> {
+function openSession(target: Target, dialMs: number, instanceTls: InstanceTls | undefined): Promise<ClientHttp2Session> {
   return new Promise((resolve, reject) => {
-    const session = connect(`http://${host.includes(':') ? `[${host}]` : host}:${port}`, { settings: { enablePush: false } })
-    const timer = setTimeout(
-      () => session.destroy(Object.assign(new Error('no connection in time'), { code: DIAL_TIMEOUT })),
-      dialMs,
-    )
+    const { host, port, tls } = target
+    const socket = tls && instanceTls ? instanceTls.open(target, ['h2']) : dial({ host, port, noDelay: true })
+    const session = connect(`http://${host.includes(':') ? `[${host}]` : host}:${port}`, {
+      settings: { enablePush: false, initialWindowSize: LIMITS.streamWindowBytes },
+      createConnection: () => socket,
+    })
+    const timer = setTimeout(() => {
+      reject(coded(DIAL_TIMEOUT, 'no connection in time'))
+      // The session's own end would wait for that of the dial.
+      socket.destroy()
+    }, dialMs)
     session.once('error', reject)
     session.once('connect', () => {
       clearTimeout(timer)

@@ -1,6 +1,6 @@
 import { request as httpRequest, type ClientRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import type { Socket } from 'node:net'
-import { attemptError, coded, DIAL_TIMEOUT, isReplayable, RESPONSE_TIMEOUT, type Phase } from '../failures.js'
+import { attemptError, coded, DIAL_TIMEOUT, isReplayable, reuseFor, RESPONSE_TIMEOUT, type Phase } from '../failures.js'
 import type { Target } from '../proxy/forwarding.js'
 import { LIMITS } from '../proxy/limits.js'
 import type { Connections } from './connections.js'
@@ -27,7 +27,7 @@ export function attempt(plain: PlainCall, target: Target, connections: Connectio
   const replayable = isReplayable(exchange)
   return new Promise((resolve, reject) => {
     const options: RequestOptions & { poolKey: string } = {
-      agent: connections.agentFor({ replayable, fresh }),
+      agent: connections.agentFor(fresh ? 'new' : reuseFor(exchange)),
       poolKey: target.key,
       host: target.host,
       port: target.port,

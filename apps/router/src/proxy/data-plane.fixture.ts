@@ -15,10 +15,13 @@ import { recordExchange } from '../access-log/record-exchange.js'
 import { bindSocket } from '../holder/listening-sockets.js'
 import { poolKeyOf } from '../forwarding/instance-forwarding.js'
 import { Http1DataPlane } from '../http1/http1-data-plane.js'
+import { Http2Clients } from '../http2/http2-clients.js'
+import { Http2Endpoints } from '../http2/http2-endpoints.js'
 import { NodeDataPlane } from '../plain/node-data-plane.js'
 import { RouteTable } from '../table/route-table.js'
 import { CertificateStore } from '../tls/certificate-store.js'
-import type { DataPlane, DataPlaneDeps } from './data-plane.js'
+import type { DataPlane, DataPlaneDeps, ListenerOptions } from './data-plane.js'
+import { LIMITS, type Limits } from './limits.js'
 import { parseAddress } from './forwarding.js'
 import { createPipeline } from './pipeline.js'
 
@@ -33,9 +36,21 @@ export interface TestPlane {
   close(): Promise<void>
 }
 
-export async function startPlane(
-  options: { hosts?: string[]; upstreams?: string[]; localCells?: string[]; patienceMs?: number; plane?: 'http1' | 'plain' } = {},
-): Promise<TestPlane> {
+interface TestPlaneOptions {
+  readonly hosts?: string[]
+  readonly upstreams?: string[]
+  readonly localCells?: string[]
+  readonly patienceMs?: number
+  readonly plane?: 'http1' | 'plain'
+  /** Over the defaults. */
+  readonly limits?: Partial<Limits>
+  readonly listener?: ListenerOptions
+  /** For HTTPS; clients may then choose HTTP/2, and instances may speak it. */
+  readonly certificate?: { readonly names: string[]; readonly certificatePem: string; readonly privateKeyPem: string }
+}
+
+export async function startPlane(options: TestPlaneOptions = {}): Promise<TestPlane> {
+  const limits: Limits = { ...LIMITS, ...options.limits }
   const table = new RouteTable()
   const certificates = new CertificateStore()
   const lines: LogLine[] = []
@@ -47,10 +62,11 @@ export async function startPlane(
       nextTimestamp: () => String(lines.length),
     }),
   })
-  const deps: DataPlaneDeps = {
+  const http2Endpoints = new Http2Endpoints(limits)
+  const shared = {
     log: silentLogger,
-    findCertificate: (name) => certificates.find(name),
     record,
+    limits,
     decide: createPipeline({
       table,
       hosts: new Set(options.hosts ?? []),
@@ -58,11 +74,20 @@ export async function startPlane(
       localCells: new Set(options.localCells ?? []),
       patienceMs: options.patienceMs ?? 0,
       isHealthy: () => !plane.isDraining,
+      http2Endpoints,
     }),
+  }
+  const http2 = new Http2Clients(shared)
+  const deps: DataPlaneDeps = {
+    ...shared,
+    findCertificate: (name) => certificates.find(name),
+    ...(options.certificate ? { http2 } : {}),
+    ...(options.listener ? { listener: options.listener } : {}),
   }
   const plane: DataPlane = options.plane === 'plain' ? new NodeDataPlane(deps) : new Http1DataPlane(deps)
   table.onWithdrawn((endpoint) => plane.forget(poolKeyOf(endpoint)))
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
+  if (options.certificate) certificates.replace([options.certificate], () => undefined)
   const http = bindSocket('127.0.0.1', 0, 'HTTP')
   const https = bindSocket('127.0.0.1', 0, 'HTTPS')
   await plane.listen({ httpFd: http.fd, httpsFd: https.fd })
@@ -73,7 +98,10 @@ export async function startPlane(
     lines,
     port: http.port,
     httpsPort: https.port,
-    close: () => plane.close(100, 0),
+    close: async () => {
+      http2Endpoints.close()
+      await plane.close(100, 0)
+    },
   }
 }
 

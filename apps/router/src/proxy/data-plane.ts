@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { Logger } from '@bloomery/telemetry'
 import type { ClientCounts } from './client-counts.js'
+import type { InstanceTls } from '../tls/instance-tls.js'
 import type { Exchange } from './exchange.js'
 import type { Disposition } from './disposition.js'
 import type { Limits } from './limits.js'
@@ -39,6 +40,8 @@ export interface DataPlaneDeps {
   readonly findCertificate: FindCertificate
   /** Serves connections whose client chose HTTP/2 by ALPN; absent: it is not offered. */
   readonly http2?: Http2Carrier
+  /** Dials instances that are spoken to by TLS; absent: there are none. */
+  readonly instanceTls?: InstanceTls
   /** Looks at the beginning of TLS connections while a certificate authority may ask; absent: none ever does. */
   readonly acmeHandshakes?: AcmeHandshakeTaker
   readonly listener?: ListenerOptions

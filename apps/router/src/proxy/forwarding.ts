@@ -8,6 +8,8 @@ export interface Target {
   readonly key: string
   readonly host: string
   readonly port: number
+  /** Present: dialled by TLS, and only a certificate of that instance is good. */
+  readonly tls?: { readonly serverName: string; readonly instanceGuid: string }
 }
 
 /** What to do next for a request that is to be passed on. */

@@ -3,6 +3,8 @@ export const LIMITS = {
   /** Bytes of a head, all lines together. */
   maxHeadBytes: 1024 * 1024,
   maxTargetBytes: 128 * 1024,
+  /** What a sender on HTTP/2 may have under way in one body before it is taken; with less, each round trip would count. */
+  streamWindowBytes: 256 * 1024,
   /** Fields of a head. */
   maxFields: 2_000,
   /** A head must be there after this long, however slowly it trickles. */

@@ -30,7 +30,7 @@ export class CompactRoutes {
 
   #endpoint(endpoint: RouteEndpoint, known: RouteEndpoint | undefined): RouteEndpoint {
     if (known && isSame(known, endpoint)) return known
-    const { appGuid, processGuid, weight, zone } = endpoint
+    const { appGuid, processGuid, weight, zone, tlsAddress } = endpoint
     const compacted: RouteEndpoint = {
       instanceGuid: endpoint.instanceGuid,
       appGuid,
@@ -46,6 +46,8 @@ export class CompactRoutes {
       hostAddress: endpoint.hostAddress,
       protocol: endpoint.protocol,
     }
+    // Of all instances of a cell the same.
+    if (tlsAddress !== undefined) compacted.tlsAddress = this.#shared(tlsAddress)
     if (zone !== undefined) compacted.zone = this.#shared(zone)
     if (weight !== undefined) compacted.weight = weight
     return compacted

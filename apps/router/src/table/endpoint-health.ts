@@ -16,9 +16,13 @@ function keyOf(endpoint: Key): string {
   return key
 }
 
+/** An endpoint that is not who it should be, or cannot be dialled by TLS, is not chosen at all for this long: registrations come as often. */
+const PRUNED_FOR_MS = 20_000
+
 /** What this router has seen of endpoints: failures of late, and requests under way. */
 export class EndpointHealth {
   readonly #failedUntil = new Map<string, number>()
+  readonly #prunedUntil = new Map<string, number>()
   readonly #inFlight = new Map<string, number>()
 
   constructor(private readonly now: () => number = Date.now) {}
@@ -37,8 +41,24 @@ export class EndpointHealth {
     this.#failedUntil.set(keyOf(endpoint), this.now() + FAILED_FOR_MS)
   }
 
+  /** Not to be chosen, also where no other is left. */
+  isPruned(endpoint: Key): boolean {
+    if (this.#prunedUntil.size === 0) return false
+    const key = keyOf(endpoint)
+    const until = this.#prunedUntil.get(key)
+    if (until === undefined) return false
+    if (until > this.now()) return true
+    this.#prunedUntil.delete(key)
+    return false
+  }
+
+  prune(endpoint: Key): void {
+    this.#prunedUntil.set(keyOf(endpoint), this.now() + PRUNED_FOR_MS)
+  }
+
   clear(endpoint: Key): void {
     this.#failedUntil.delete(keyOf(endpoint))
+    this.#prunedUntil.delete(keyOf(endpoint))
   }
 
   inFlight(endpoint: Key): number {

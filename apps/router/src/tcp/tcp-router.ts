@@ -5,6 +5,9 @@ import type { Logger } from '@bloomery/telemetry'
 import { parseAddress } from '../proxy/forwarding.js'
 import { LIMITS } from '../proxy/limits.js'
 import type { RouteTable } from '../table/route-table.js'
+import { addressOf, tlsOf } from '../forwarding/instance-forwarding.js'
+import { connectEventOf, type InstanceTls } from '../tls/instance-tls.js'
+import { TLSSocket } from 'node:tls'
 import { readFirstBytes } from '../tls/client-hello.js'
 import { tcpPortsOf, type TcpPort } from './tcp-ports.js'
 
@@ -17,6 +20,8 @@ export interface TcpRouterDeps {
   readonly table: Pick<RouteTable, 'tcpRoutes' | 'onTcpChanged' | 'nextCursor' | 'health'>
   /** Cells of this machine. */
   readonly localCells: ReadonlySet<string>
+  /** Dials instances that are spoken to by TLS; absent: there are none. */
+  readonly instanceTls?: InstanceTls
   /** Told of each connection at its end. */
   readonly onClosed?: (connection: { readonly route: RouteEntry; readonly endpoint: RouteEndpoint | undefined }) => void
   readonly log: Logger
@@ -116,8 +121,16 @@ export class TcpRouter {
     this.#dial(client, route, first, [], this.#deps.table.nextCursor(route))
   }
 
+  #open(endpoint: RouteEndpoint): Socket {
+    const { localCells, instanceTls } = this.#deps
+    const address = addressOf(endpoint, localCells)
+    const target = { key: '', ...parseAddress(address), ...tlsOf(endpoint, address) }
+    if (target.tls && instanceTls) return instanceTls.open(target)
+    return connect({ host: target.host, port: target.port, allowHalfOpen: true, noDelay: true })
+  }
+
   #dial(client: Socket, route: RouteEntry, first: readonly Buffer[], tried: readonly RouteEndpoint[], cursor: number): void {
-    const { table, localCells, onClosed, log } = this.#deps
+    const { table, onClosed, log } = this.#deps
     const balancing = balancingOf(route.options['loadbalancing'])
     const endpoint =
       tried.length < MAX_ATTEMPTS
@@ -126,7 +139,7 @@ export class TcpRouter {
             balancing: balancing === 'hash' ? 'round-robin' : balancing,
             cursor,
             isFailed: (each) => table.health.isFailed(each),
-            isTried: (each) => tried.includes(each),
+            isTried: (each) => tried.includes(each) || table.health.isPruned(each),
             inFlight: (each) => table.health.inFlight(each),
           })
         : undefined
@@ -136,8 +149,7 @@ export class TcpRouter {
       return void client.resetAndDestroy()
     }
     const leave = table.health.enter(endpoint)
-    const address = parseAddress(localCells.has(endpoint.cellId) ? endpoint.localAddress : endpoint.hostAddress)
-    const backend = connect({ ...address, allowHalfOpen: true, noDelay: true })
+    const backend = this.#open(endpoint)
     const timer = setTimeout(() => backend.destroy(new Error('no connection in time')), LIMITS.dialMs)
     const giveUp = (): void => void backend.destroy()
     client.once('close', giveUp)
@@ -147,11 +159,12 @@ export class TcpRouter {
       leave()
       if (client.destroyed) return
       table.health.markFailed(endpoint)
+      if (backend instanceof TLSSocket) table.health.prune(endpoint)
       this.#dial(client, route, first, [...tried, endpoint], cursor)
     }
     backend.once('close', failed)
     backend.on('error', () => backend.destroy())
-    backend.once('connect', () => {
+    backend.once(connectEventOf(backend), () => {
       clearTimeout(timer)
       client.off('close', giveUp)
       backend.off('close', failed)

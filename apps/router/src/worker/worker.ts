@@ -28,6 +28,7 @@ import { RouterMetrics } from '../metrics/router-metrics.js'
 import type { Exchange } from '../proxy/exchange.js'
 import { ServiceCalls } from '../route-services/service-calls.js'
 import { TcpRouter } from '../tcp/tcp-router.js'
+import { InstanceTls } from '../tls/instance-tls.js'
 import { CertificateStore } from '../tls/certificate-store.js'
 import { followCertificateFolder } from '../tls/folder-certificates.js'
 import { followPlatformCertificates } from '../tls/platform-certificates.js'
@@ -86,9 +87,12 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     acmeHandshakes.replace(found)
   })
   const followingKeys = await followRouteServiceKeys(config, identity, log, (keys) => (routeServiceKeys = keys))
+  let instanceAuthority: string | undefined
+  const instanceTls = new InstanceTls({ identity, authority: () => instanceAuthority })
+  const followingAuthority = await followInstanceAuthority(config, identity, log, (pem) => (instanceAuthority = pem))
   const certificates = new CertificateStore(config.listener.clientCertificates?.ca)
   const following = await followCertificates(config, certificates, identity, log)
-  const http2Endpoints = new Http2Endpoints(config.limits)
+  const http2Endpoints = new Http2Endpoints(config.limits, instanceTls)
   table.onWithdrawn((endpoint) => http2Endpoints.forget(poolKeyOf(endpoint)))
   const decide = createPipeline({
     table,
@@ -117,7 +121,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     logExchange(exchange, finishedAt)
     metrics.record(exchange, finishedAt)
   }
-  const http2 = new Http2Clients({ decide, record, limits: config.limits, log })
+  const http2 = new Http2Clients({ decide, record, limits: config.limits, instanceTls, log })
   table.onWithdrawn((endpoint) => http2.forget(poolKeyOf(endpoint)))
   const plane: DataPlane = new Http1DataPlane({
     log,
@@ -125,6 +129,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     record,
     decide,
     http2,
+    instanceTls,
     ...(config.acme ? { acmeHandshakes } : {}),
     listener: config.listener,
     limits: config.limits,
@@ -134,6 +139,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   while (!feed.isCurrent && Date.now() < deadline) await delay(20)
   const tcp = new TcpRouter({
     table,
+    instanceTls,
     localCells: new Set(config.localCells),
     onClosed: ({ endpoint }) => metrics.recordTcp(endpoint !== undefined),
     log,
@@ -167,6 +173,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       following.close()
       followingKeys.close()
       followingChallenges.close()
+      followingAuthority.close()
       services.close()
       http2Endpoints.close()
       await Promise.all([file.close(), logs.current.close(), accessFile?.close()])
@@ -275,6 +282,30 @@ async function followAcmeChallenges(
     cacheFile: join(config.paths.data, 'acme-challenges.json'),
     refreshMs: CHALLENGES_REFRESH_MS,
     use,
+    isMissing: () => false,
+    log,
+  })
+}
+
+/** It lives for ten years. */
+const AUTHORITY_REFRESH_MS = 10 * 60_000
+
+/** The authority of instances' certificates. */
+async function followInstanceAuthority(
+  config: RouterConfig,
+  identity: () => NodeIdentity,
+  log: Logger,
+  use: (certificatePem: string) => void,
+): Promise<{ close(): void }> {
+  if (config.joinUrl === undefined) return { close: () => undefined }
+  return followInternalApi({
+    url: config.joinUrl,
+    path: '/internal/instance-authority',
+    schema: z.object({ certificatePem: z.string() }),
+    identity,
+    cacheFile: join(config.paths.data, 'instance-authority.json'),
+    refreshMs: AUTHORITY_REFRESH_MS,
+    use: ({ certificatePem }) => use(certificatePem),
     isMissing: () => false,
     log,
   })

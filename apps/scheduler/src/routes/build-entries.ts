@@ -67,6 +67,7 @@ function endpointOf(route: RouteRow, destination: DestinationRow, row: InstanceR
       cellId,
       localAddress: `${endpoint.address}:${port.internal}`,
       hostAddress: `${endpoint.hostAddress}:${port.external}`,
+      ...(endpoint.tlsPort === undefined ? {} : { tlsAddress: `${endpoint.hostAddress}:${endpoint.tlsPort}` }),
       protocol: protocolOf(route, destination),
       ...(zone === undefined || zone === DEFAULT_ZONE ? {} : { zone }),
       ...(destination.weight === null ? {} : { weight: destination.weight }),
