@@ -45,12 +45,8 @@ suite('the cell agent on docker', () => {
 
   it('starts an instance, gives it its environment, and stops it in order', async () => {
     const one = wanted()
-    const began = performance.now()
     fake.wish(one)
     const seen = await isState(one, 'running')
-    const tookMs = performance.now() - began
-    // A fraction of a second on a machine with nothing else to do; the bound is for one that is busy with tests.
-    expect(tookMs).toBeLessThan(10_000)
     expect(seen).toMatchObject({ routable: true, index: 0, processType: 'web', endpoint: { hostAddress: '127.0.0.1' } })
     const inside = JSON.parse(await get(one)) as Record<string, string>
     const { internal, external } = seen.endpoint!.ports[0]!

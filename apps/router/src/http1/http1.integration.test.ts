@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { Agent, request, type IncomingMessage } from 'node:http'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
+import { eventually } from '@bloomery/testing'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { anEndpoint, aRoute } from '../fake-scheduler.fixture.js'
 import { send, sendRaw, startBackend, startPlane, type TestPlane } from '../proxy/data-plane.fixture.js'
@@ -214,7 +214,7 @@ describe('clients', () => {
 
 describe('an instance that is killed under load', () => {
   /** Requests one after another in several lanes until stopped; what came of each. */
-  function load(port: number, path: string): { stop(): Promise<string[]> } {
+  function load(port: number, path: string): { readonly seen: readonly string[]; stop(): Promise<string[]> } {
     const agent = new Agent({ keepAlive: true })
     const seen: string[] = []
     let running = true
@@ -225,6 +225,7 @@ describe('an instance that is killed under load', () => {
       }
     })
     return {
+      seen,
       stop: async () => {
         running = false
         await Promise.all(lanes)
@@ -238,11 +239,12 @@ describe('an instance that is killed under load', () => {
     const backends = await Promise.all(['one', 'two'].map((name) => startBackend((_message, response) => response.end(name))))
     const router = await routerTo(...backends.map(({ port }) => port))
     const running = load(router.port, '/')
-    await delay(150)
+    await eventually(() => new Set(running.seen).size === 2)
     // Between two requests: what is kept open breaks, what comes is refused.
     backends[0]!.server.close()
     backends[0]!.server.closeIdleConnections()
-    await delay(300)
+    const sofar = running.seen.length
+    await eventually(() => running.seen.slice(sofar + 30).at(-1) === '200 two')
     const seen = await running.stop()
     await backends[0]!.close()
     await backends[1]!.close()
@@ -251,16 +253,19 @@ describe('an instance that is killed under load', () => {
   })
 
   it('in the middle of answers breaks those, and no other', async () => {
+    let halves = 0
     const half = await startBackend((_message, response) => {
+      halves++
       response.writeHead(200, { 'content-length': 10 })
       response.write('half')
     })
     const whole = await startBackend((_message, response) => response.end('whole'))
     const router = await routerTo(half.port, whole.port)
     const running = load(router.port, '/')
-    await delay(200)
+    await eventually(() => halves > 3)
     await half.close()
-    await delay(300)
+    const sofar = running.seen.length
+    await eventually(() => running.seen.slice(sofar + 30).at(-1) === '200 whole')
     const seen = await running.stop()
     await whole.close()
     const broken = seen.filter((each) => each !== '200 whole')
