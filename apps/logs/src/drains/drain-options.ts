@@ -3,6 +3,8 @@ export interface DrainOptions {
   readonly protocol: 'syslog' | 'syslog-tls' | 'https' | 'https-batch'
   readonly logs: boolean
   readonly metrics: boolean
+  /** Requests, as the router timed them. */
+  readonly traces: boolean
   /** False for the drains that want messages without structured data. */
   readonly metadata: boolean
   /** Whether lines of this source (APP/PROC/WEB, RTR, STG, …) are taken. */
@@ -34,19 +36,21 @@ export function parseDrainUrl(url: URL): DrainOptions | string {
   }
 }
 
-/** `drain-data` is the parameter's older name. Traces are made of spans, which this platform does not collect. */
-function taken(parameters: URLSearchParams): { logs: boolean; metrics: boolean } {
-  switch (parameters.get('drain-type') ?? parameters.get('drain-data')) {
-    case 'metrics':
-      return { logs: false, metrics: true }
-    case 'traces':
-      return { logs: false, metrics: false }
-    case 'all':
-      return { logs: true, metrics: true }
-    default:
-      return { logs: true, metrics: false }
-  }
+/** `drain-data` is the older parameter, and the stronger one; its `all` is more than that of `drain-type`. */
+function taken(parameters: URLSearchParams): Taken {
+  if (parameters.get('include-metrics-deprecated')) return EVERYTHING
+  const data = BY_DATA[parameters.get('drain-data') ?? '']
+  return data ?? BY_TYPE[parameters.get('drain-type') ?? ''] ?? LOGS
 }
+
+const LOGS = { logs: true, metrics: false, traces: false }
+const METRICS = { logs: false, metrics: true, traces: false }
+/** Cloud Foundry's agent knows them by `drain-data` alone; whoever asks for them by `drain-type` wants no logs either. */
+const TRACES = { logs: false, metrics: false, traces: true }
+const EVERYTHING = { logs: true, metrics: true, traces: true }
+type Taken = Pick<DrainOptions, 'logs' | 'metrics' | 'traces'>
+const BY_DATA: Readonly<Record<string, Taken>> = { logs: LOGS, metrics: METRICS, traces: TRACES, all: EVERYTHING }
+const BY_TYPE: Readonly<Record<string, Taken>> = { metrics: METRICS, traces: TRACES, all: { ...LOGS, metrics: true } }
 
 function sources(list: string | null): Set<string> | undefined {
   if (list === null || list === '') return undefined

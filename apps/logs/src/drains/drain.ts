@@ -6,7 +6,8 @@ import type { Logger } from '@bloomery/telemetry'
 import { decodeLine } from '../log-cache/envelope.js'
 import type { Follower, LogStore } from '../segments/log-store.js'
 import { type DrainOptions, parseDrainUrl } from './drain-options.js'
-import { formatLine, formatMetrics } from './rfc5424.js'
+import { parseRequestTimer } from './request-timer.js'
+import { formatLine, formatMetrics, formatTimer } from './rfc5424.js'
 import { createTarget, type DrainTarget } from './targets.js'
 
 /** At most so much of a log is in memory for one drain. */
@@ -116,7 +117,7 @@ export class Drain {
       return
     }
     await Promise.all([
-      ...(options.logs ? [this.#drainLines(options, target)] : []),
+      ...(options.logs || options.traces ? [this.#drainLines(options, target)] : []),
       ...(options.metrics ? [this.#drainMetrics(target)] : []),
     ])
   }
@@ -133,16 +134,21 @@ export class Drain {
       }
       // Held in memory from here on: given up by the log, it is not lost.
       if (last.timestamp > this.#follower.position) this.#follower.position = last.timestamp
-      const messages = stored
-        .map(decodeLine)
-        .filter(({ sourceType }) => options.takesSource(sourceType))
-        .map((line) => formatLine(this.drain, line, options.metadata))
+      const messages = stored.map(decodeLine).flatMap((line) => this.#messagesOf(line, options))
       if (messages.length > 0) await this.#send(target, messages)
       this.delivered = last.timestamp
       moved()
       await this.#reportLoss()
       if (stored.length < BATCH.lines) await delay(PACE_MS, undefined, { signal }).catch(() => undefined)
     }
+  }
+
+  #messagesOf(line: ReturnType<typeof decodeLine>, { logs, traces, takesSource, metadata }: DrainOptions): Buffer[] {
+    const timer = traces && line.sourceType === 'RTR' ? parseRequestTimer(line.text) : undefined
+    return [
+      ...(logs && takesSource(line.sourceType) ? [formatLine(this.drain, line, metadata)] : []),
+      ...(timer ? [formatTimer(this.drain, timer, metadata)] : []),
+    ]
   }
 
   async #drainMetrics(target: DrainTarget): Promise<void> {

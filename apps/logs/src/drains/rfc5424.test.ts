@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { parseDrainUrl } from './drain-options.js'
-import { formatLine, formatMetrics, octetCounted } from './rfc5424.js'
+import { parseRequestTimer } from './request-timer.js'
+import { formatLine, formatMetrics, formatTimer, octetCounted } from './rfc5424.js'
 
 const app = {
   appGuid: 'aaaaaaaa-0000-4000-8000-000000000001',
@@ -59,6 +60,66 @@ describe('messages of drains', () => {
   })
 })
 
+describe('requests as timers', () => {
+  const accessLine =
+    'shop.test - [2026-11-21T12:00:00.123456000Z] "GET /a?b=c HTTP/1.1" 200 0 13 "-" "cu\\"rl/8" "127.0.0.1:5000" "10.0.0.2:8080" ' +
+    'x_forwarded_for:"10.1.1.1, 127.0.0.1" x_forwarded_proto:"https" vcap_request_id:"id" response_time:1.010000 gorouter_time:0.002500 ' +
+    'app_id:"app" app_index:"3" instance_id:"instance" x_cf_routererror:"-"'
+
+  it('are read from what the router says of them', () =>
+    expect(parseRequestTimer(accessLine)).toEqual({
+      start: 1_795_262_400_123_456_000n,
+      stop: 1_795_262_401_133_456_000n,
+      instanceId: '3',
+      tags: {
+        content_length: '13',
+        forwarded: '10.1.1.1\n127.0.0.1',
+        method: 'GET',
+        peer_type: 'Server',
+        remote_address: '127.0.0.1:5000',
+        request_id: 'id',
+        routing_instance_id: 'instance',
+        status_code: '200',
+        uri: 'https://shop.test/a',
+        user_agent: 'cu"rl/8',
+      },
+    }))
+
+  it('tell of one that no instance answered', () =>
+    expect(
+      parseRequestTimer(
+        accessLine.replace('" 200 0', '" "-" 0').replace('app_index:"3" instance_id:"instance"', 'app_index:"-" instance_id:"-"'),
+      ),
+    ).toMatchObject({ instanceId: '', tags: { status_code: '0', routing_instance_id: '' } }))
+
+  it.each([
+    '',
+    'Registered the route',
+    accessLine.slice(0, 200),
+    'x'.repeat(60_000),
+    '"'.repeat(60_000),
+    `${'\\'.repeat(60_000)}"`,
+  ])('are not made of other lines, and quickly so (%#)', (text) => {
+    const began = performance.now()
+    expect(parseRequestTimer(text)).toBeUndefined()
+    expect(performance.now() - began).toBeLessThan(200)
+  })
+
+  it("are written as Cloud Foundry's syslog agent writes them", () => {
+    const timer = {
+      start: 1_800_000_000_000_000_000n,
+      stop: 1_800_000_000_500_000_000n,
+      instanceId: '3',
+      tags: { method: 'GET' },
+    }
+    const head = `<14>1 2027-01-15T08:00:00.5+00:00 bloomery.dev.my-app ${app.appGuid} [3] - [timer@47450 name="http" start="1800000000000000000" stop="1800000000500000000"]`
+    expect(String(formatTimer(app, timer, false))).toBe(`${head} \n`)
+    expect(String(formatTimer(app, timer, true))).toMatch(
+      /stop="1800000000500000000"\]\[tags@47450 app_id=".*instance_id="3" method="GET" .*\] \n$/,
+    )
+  })
+})
+
 describe('addresses of drains', () => {
   const options = (url: string) => {
     const parsed = parseDrainUrl(new URL(url))
@@ -66,12 +127,19 @@ describe('addresses of drains', () => {
     return parsed
   }
   it.each([
-    ['syslog://h:514', true, false],
-    ['syslog://h:514?drain-type=logs', true, false],
-    ['syslog://h:514?drain-type=metrics', false, true],
-    ['syslog-tls://h:6514/?drain-data=all', true, true],
-    ['https://h/x?drain-type=traces', false, false],
-  ])('%s: logs %s, metrics %s', (url, logs, metrics) => expect(options(url)).toMatchObject({ logs, metrics }))
+    ['syslog://h:514', true, false, false],
+    ['syslog://h:514?drain-type=logs', true, false, false],
+    ['syslog://h:514?drain-type=metrics', false, true, false],
+    ['syslog://h:514?drain-type=all', true, true, false],
+    ['syslog://h:514?drain-type=nonsense', true, false, false],
+    ['syslog-tls://h:6514/?drain-data=all', true, true, true],
+    ['syslog://h:514?include-metrics-deprecated=true', true, true, true],
+    ['https://h/x?drain-data=traces', false, false, true],
+    ['https://h/x?drain-type=traces', false, false, true],
+    ['https://h/x?drain-type=metrics&drain-data=logs', true, false, false],
+  ])('%s: logs %s, metrics %s, traces %s', (url, logs, metrics, traces) =>
+    expect(options(url)).toMatchObject({ logs, metrics, traces }),
+  )
   it.each([
     ['syslog://h?include-log-types=app,STG', ['APP/PROC/WEB', 'STG', 'NEW'], ['RTR', 'API']],
     ['syslog://h?exclude-log-types=rtr', ['APP', 'STG', 'NEW'], ['RTR', 'RTR/1']],

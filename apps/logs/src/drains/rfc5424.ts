@@ -1,4 +1,5 @@
 import type { InstanceMetrics, LogLine, SyslogDrain } from '@bloomery/contracts'
+import type { RequestTimer } from './request-timer.js'
 
 /** What names an app in the messages about it. */
 type DrainedApp = Pick<SyslogDrain, 'appGuid' | 'appName' | 'spaceGuid' | 'spaceName' | 'organizationGuid' | 'organizationName'>
@@ -30,6 +31,13 @@ export function formatMetrics(app: DrainedApp, metrics: InstanceMetrics, metadat
   return gaugesOf(metrics).map(([name, value, unit]) =>
     Buffer.from(`${head} [gauge@47450 name="${name}" value="${value}" unit="${unit}"]${tags} \n`),
   )
+}
+
+/** A request, as a timer. */
+export function formatTimer(app: DrainedApp, { start, stop, instanceId, tags }: RequestTimer, metadata: boolean): Buffer {
+  const head = header(INFO, stop, app, `[${instanceId}]`)
+  const data = metadata ? tagData(app, { instance_id: instanceId, ...tags }) : ''
+  return Buffer.from(`${head} [timer@47450 name="http" start="${start}" stop="${stop}"]${data} \n`)
 }
 
 /** RFC 6587's octet counting: the length, a space, the message. */
