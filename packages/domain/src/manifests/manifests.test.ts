@@ -129,7 +129,16 @@ describe('a manifest', () => {
     ['variables of the platform', { env: { VCAP_SERVICES: 'x' } }, /Env cannot start with VCAP_/],
     ['a process without a type', { processes: [{ memory: '1G' }] }, /All Processes must specify a type/],
     ['a process twice', { processes: [{ type: 'web' }, { type: 'web' }] }, /may only be present once/],
-    ['a service without a name', { services: [{}] }, /must have a name/],
+    ['services that are no list', { services: 'db' }, /Services must be a list of service instances/],
+    ['a service without a name', { services: [{}] }, /Services must be a list of service instances/],
+    ['a service of another kind', { services: [7] }, /Services must be a list of service instances/],
+    ['a service with parameters that are none', { services: [{ name: 'db', parameters: 'x' }] }, /parameters \(an object\)/],
+    ['a service with a binding name that is none', { services: [{ name: 'db', binding_name: 7 }] }, /binding_name \(a string\)/],
+    [
+      'a service with a misspelt key',
+      { services: [{ name: 'db', parameter: {} }] },
+      /Services must be a list of service instances/,
+    ],
     ['an unknown feature', { features: { x: true } }, /unsupported features: x/],
     ['a word for a flag', { 'no-route': 'perhaps' }, /No-route must be a boolean/],
   ])('with %s is refused', (_name, app, reason) => {

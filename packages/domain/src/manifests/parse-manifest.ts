@@ -183,27 +183,26 @@ function parseRoutes(app: Entries, complain: Complain): ManifestRoute[] | undefi
 
 function parseServices(services: unknown, complain: Complain): ManifestService[] {
   if (services === undefined || services === null) return []
-  if (!Array.isArray(services)) {
-    complain('Services must be a list of service instances')
-    return []
+  const read = Array.isArray(services) ? services.map(parseService) : [undefined]
+  if (read.includes(undefined))
+    complain(
+      'Services must be a list of service instances: each its name, or an object with name and, if wanted, binding_name (a string) and parameters (an object)',
+    )
+  return read.flatMap((service) => service ?? [])
+}
+
+const SERVICE_KEYS = new Set(['name', 'binding-name', 'parameters'])
+
+function parseService(entry: unknown): ManifestService | undefined {
+  const service = typeof entry === 'string' ? { name: entry } : isObject(entry) ? dashed(entry) : {}
+  const { name, parameters = {}, 'binding-name': bindingName = '' } = service
+  if (typeof name !== 'string' || name === '' || Object.keys(service).some((key) => !SERVICE_KEYS.has(key))) return undefined
+  if (typeof bindingName !== 'string' || !(isObject(parameters) || parameters === null)) return undefined
+  return {
+    name,
+    ...(bindingName === '' ? {} : { bindingName }),
+    ...(isObject(service['parameters']) ? { parameters: service['parameters'] } : {}),
   }
-  return services.flatMap((entry: unknown) => {
-    const service = typeof entry === 'string' ? { name: entry } : isObject(entry) ? dashed(entry) : {}
-    const { name, parameters, 'binding-name': bindingName } = service
-    if (typeof name !== 'string' || name === '') {
-      complain('All services elements must have a name')
-      return []
-    }
-    if (parameters !== undefined && parameters !== null && !isObject(parameters))
-      complain(`Service '${name}': parameters must be an object`)
-    return [
-      {
-        name,
-        ...(typeof bindingName === 'string' && bindingName !== '' ? { bindingName } : {}),
-        ...(isObject(parameters) ? { parameters } : {}),
-      },
-    ]
-  })
 }
 
 function parseSidecars(sidecars: unknown, complain: Complain): string[] {

@@ -24,13 +24,15 @@ export async function applyServices(
     const instance = await tx.serviceInstance.findFirst({
       where: { name: wish.name, OR: [{ spaceGuid: app.spaceGuid }, { sharings: { some: { spaceGuid: app.spaceGuid } } }] },
     })
-    if (!instance) throw unprocessable(`For service '${wish.name}': Service instance '${wish.name}' not found`)
+    if (!instance) throw new CfError('ResourceNotFound', `Service instance '${wish.name}' not found`)
     const present = await tx.credentialBinding.findMany({
       where: { appGuid: app.guid, serviceInstanceGuid: instance.guid, type: 'app' },
     })
     const alive = present.filter(({ lastOperation }) => !isFailedCreate(lastOperation))
     underWay.push(...alive.filter(({ lastOperation }) => isCreating(lastOperation)).map(({ guid }) => guid))
-    if (alive.length > 0) continue
+    const leaving = alive.filter(({ lastOperation }) => (lastOperation as { type?: unknown } | null)?.type === 'delete')
+    if (alive.length > leaving.length) continue
+    if (leaving[0]) throw unprocessable(`For service '${wish.name}': ${whyInTheWay(leaving[0].lastOperation)}`)
     try {
       const { binding } = await createAppBinding(tx, context, actor, {
         appGuid: app.guid,
@@ -46,3 +48,8 @@ export async function applyServices(
   }
   return underWay
 }
+
+const whyInTheWay = (operation: unknown): string =>
+  (operation as { state?: unknown }).state === 'failed'
+    ? 'A binding failed to be deleted. Resolve the issue with this binding before retrying this operation.'
+    : 'A binding is being deleted. Retry this operation later.'

@@ -148,7 +148,7 @@ applications:
       /For application 'new': For route 'taken.apps.test': .*different space/,
     ],
     ['an unknown domain', 'routes: [{ route: x.nowhere.example }]', /No domains exist for route x.nowhere.example/],
-    ['an unknown service', 'services: [gone]', /For service 'gone': Service instance 'gone' not found/],
+    ['an unknown service', 'services: [gone]', /^For application '[^']+': Service instance 'gone' not found$/],
     ['an unknown buildpack', 'buildpacks: [gone]', /Buildpack "gone" must be an existing admin buildpack or a valid git URI/],
     ['an unknown stack', 'stack: gone', /Stack must be an existing stack/],
     ['too much disk', 'disk_quota: 3G', /too much disk requested/],
