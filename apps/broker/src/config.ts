@@ -27,6 +27,8 @@ const BrokerEnv = z.object({
   BLOOMERY_SERVICES_MYSQL_IMAGE: z.string().default('mariadb:10.11'),
   /** Image for the offering postgresql. */
   BLOOMERY_SERVICES_POSTGRESQL_IMAGE: z.string().default('postgres:17-bookworm'),
+  /** Image for the plans of mongodb that are MongoDB itself. */
+  BLOOMERY_SERVICES_MONGODB_IMAGE: z.string().default('mongo:7.0'),
   /** Image for the offering rabbitmq. */
   BLOOMERY_SERVICES_RABBITMQ_IMAGE: z.string().default('rabbitmq:3.13'),
   /** Image for the offering redis. */
@@ -53,6 +55,7 @@ export function loadBrokerConfig(source: NodeJS.ProcessEnv) {
     images: {
       mysql: env.BLOOMERY_SERVICES_MYSQL_IMAGE,
       postgresql: env.BLOOMERY_SERVICES_POSTGRESQL_IMAGE,
+      mongodb: env.BLOOMERY_SERVICES_MONGODB_IMAGE,
       rabbitmq: env.BLOOMERY_SERVICES_RABBITMQ_IMAGE,
       redis: env.BLOOMERY_SERVICES_REDIS_IMAGE,
     },

@@ -27,7 +27,7 @@ export function presentCatalog(engines: readonly Engine[]): Catalog {
         instances_retrievable: true,
         bindings_retrievable: true,
         allow_context_updates: true,
-        plans: engine.plans.map((plan) => presentPlan(engine, plan)),
+        plans: engine.plans.filter((plan) => engine.offers?.(plan) ?? true).map((plan) => presentPlan(engine, plan)),
       }
     }),
   }

@@ -1,8 +1,11 @@
 import type { ServerUser } from '@bloomery/embedded'
 import type { ServerHost, Software } from '../servers/server-host.js'
 import type { Engine } from './engine.js'
+import { developmentSoftware, type DevelopmentSoftwareOptions } from './mongodb/development-software.js'
+import { DevelopmentServers } from './mongodb/development.js'
+import { mongodSoftware } from './mongodb/mongod-software.js'
+import { MongodServers } from './mongodb/mongod.js'
 import { MongodbEngine } from './mongodb/mongodb.js'
-import { developmentSoftware, type DevelopmentSoftwareOptions } from './mongodb/software.js'
 import { MysqlEngine } from './mysql/mysql.js'
 import { mysqlSoftware } from './mysql/software.js'
 import { PostgresqlEngine } from './postgresql/postgresql.js'
@@ -17,7 +20,7 @@ export interface BundledOptions {
   /** BLOOMERY_HOME. */
   readonly home: string
   readonly mongodb: DevelopmentSoftwareOptions
-  readonly images: Readonly<Record<'mysql' | 'postgresql' | 'rabbitmq' | 'redis', string>>
+  readonly images: Readonly<Record<'mysql' | 'postgresql' | 'mongodb' | 'rabbitmq' | 'redis', string>>
 }
 
 /** All kinds of servers that the broker knows how to run. */
@@ -26,6 +29,7 @@ export const bundledSoftware = (options: BundledOptions): readonly Software[] =>
   postgresSoftware({ ...options, image: options.images.postgresql }),
   rabbitmqSoftware({ image: options.images.rabbitmq }),
   redisSoftware({ ...options, image: options.images.redis }),
+  mongodSoftware({ image: options.images.mongodb }),
   developmentSoftware(options.mongodb),
 ]
 
@@ -33,7 +37,7 @@ export const bundledSoftware = (options: BundledOptions): readonly Software[] =>
 export const bundledEngines = (servers: ServerHost, options: BundledOptions): readonly Engine[] => [
   new MysqlEngine(servers),
   new PostgresqlEngine(servers),
-  new MongodbEngine(servers, options.mongodb.parts),
+  new MongodbEngine([new MongodServers(servers), new DevelopmentServers(servers, options.mongodb.parts)]),
   new RedisEngine(servers),
   new RabbitmqEngine(servers),
 ]

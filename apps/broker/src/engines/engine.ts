@@ -78,6 +78,8 @@ export interface Engine {
   readonly plans: readonly Plan[]
   /** Whether the software is here. Asked at start, and again now and then while it is not. */
   probe(): Promise<Availability>
+  /** Whether a plan is in the catalog, where that differs among them; known once `probe` has been asked. */
+  offers?(plan: Plan): boolean
   /** Makes the instance's part of the common server, or its own server; resolves when it can be bound. */
   provision(instance: Instance, signal: AbortSignal): Promise<void>
   /** Takes it away with all its data; an instance that was never there, or only half, is fine. */

@@ -9,9 +9,9 @@ import { findProgram } from '../../servers/programs.js'
 import { TestHome } from '../../testing/broker-under-test.fixture.js'
 import { buildGateProgram } from '../../testing/gate-program.fixture.js'
 import type { OsbCaller } from '../../testing/osb-caller.fixture.js'
-import { MONGODB, MONGODB_PLANS } from './plans.js'
+import { MONGODB, DEVELOPMENT_PLANS } from './plans.js'
 
-const [small, large] = MONGODB_PLANS.map(({ id }) => id) as [string, string]
+const [small, large] = DEVELOPMENT_PLANS.map(({ id }) => id) as [string, string]
 const sources = join(import.meta.dirname, '../../../../../packages/mongo-gate/server')
 const missing = await missingForServer({ sources, target: '/nonexistent', find: findProgram })
 if (missing !== undefined) process.stderr.write(`LEFT OUT: the bundled MongoDB: ${missing} (${SERVER_SOFTWARE_REMEDY})\n`)

@@ -1,169 +1,103 @@
-import { createHash } from 'node:crypto'
-import { lstat, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import {
-  buildServer,
-  DATA_FILE,
-  giveOrder,
-  makeVerifier,
-  missingForServer,
-  RESTORE_FILE,
-  SERVER_SOFTWARE_REMEDY,
-  type ServerSoftwareOptions,
-} from '@bloomery/mongo-gate'
-import { copyFileOver, startsWith } from '../../servers/hand-over.js'
-import type { Server, ServerHost } from '../../servers/server-host.js'
-import {
-  type Availability,
-  type BindingUser,
-  type Engine,
-  type Grant,
-  type Instance,
-  type Metric,
-  ServiceFault,
-} from '../engine.js'
-import { serverOf } from '../placement.js'
-import { MONGODB, MONGODB_PLANS } from './plans.js'
-import { databaseOf, DEVELOPMENT_KIND } from './software.js'
+import type { Availability, BindingUser, Engine, Grant, Instance, Metric, Plan } from '../engine.js'
+import { ServiceFault } from '../engine.js'
+import { MONGODB } from './plans.js'
 
-/** The broker's start does not wait longer for parts that are fetched; they go on being so. */
-const FETCH_PATIENCE_MS = 60_000
-const BACKUP_NAME = 'backup.zip'
+/** One kind of server behind the offering; its plans are its own, and all of them have servers of their own. */
+export type MongodbKind = Omit<Engine, 'offering' | 'copy' | 'offers' | 'close'>
 
-/** A development server per instance. Its users are the gate's. */
+/**
+ * MongoDB where it is to be had, and a development server that is compatible with it. Each plan is of one of them and says of which;
+ * those of a kind that is not here are not in the catalog.
+ */
 export class MongodbEngine implements Engine {
   readonly offering = MONGODB
-  readonly plans = MONGODB_PLANS
+  readonly plans: readonly Plan[]
+  readonly #available = new Set<MongodbKind>()
 
-  constructor(
-    private readonly servers: ServerHost,
-    private readonly parts: ServerSoftwareOptions,
-  ) {}
-
-  async probe(): Promise<Availability> {
-    const unavailable = (reason: string): Availability => ({ available: false, reason, remedy: SERVER_SOFTWARE_REMEDY })
-    const missing = await missingForServer(this.parts)
-    if (missing !== undefined) return unavailable(missing)
-    const patience = new AbortController()
-    const fetched = await Promise.race([
-      buildServer(this.parts).then(
-        (from): Availability => ({ available: true, from }),
-        (error: unknown) => unavailable(error instanceof Error ? error.message : String(error)),
-      ),
-      delay(FETCH_PATIENCE_MS, unavailable('its parts are still being fetched'), { signal: patience.signal }),
-    ])
-    patience.abort()
-    return fetched
+  /** The best first. */
+  constructor(private readonly kinds: readonly MongodbKind[]) {
+    this.plans = kinds.flatMap(({ plans }) => plans)
   }
 
-  async provision(instance: Instance): Promise<void> {
-    await this.servers.ensure(specOf(instance))
+  async probe(): Promise<Availability> {
+    const found: Availability[] = []
+    for (const kind of this.kinds) {
+      const one = await kind.probe()
+      if (one.available) this.#available.add(kind)
+      found.push(one)
+    }
+    const from = found.flatMap((one) => (one.available ? [one.from] : []))
+    if (from.length > 0) return { available: true, from: from.join(', ') }
+    const missing = found.flatMap((one) => (one.available ? [] : [one]))
+    return {
+      available: false,
+      reason: missing.map(({ reason }) => reason).join('; '),
+      remedy: missing.map(({ remedy }) => remedy).join('; or, for a development server, '),
+    }
+  }
+
+  offers(plan: Plan): boolean {
+    return this.#available.has(this.#of({ plan }))
+  }
+
+  provision(instance: Instance, signal: AbortSignal): Promise<void> {
+    return this.#of(instance).provision(instance, signal)
   }
 
   deprovision(instance: Instance): Promise<void> {
-    return this.servers.remove(specOf(instance).name)
+    return this.#of(instance).deprovision(instance)
   }
 
-  async bind(instance: Instance, user: BindingUser): Promise<Grant> {
-    const server = await this.servers.ensure(specOf(instance))
-    // The same salt each time: said twice it changes nothing, and ends no session.
-    const salt = createHash('sha256').update(`salt of ${user.guid} ${user.username}`).digest().subarray(0, 28)
-    await giveOrder(server.folder, { order: 'set-user', name: user.username, verifier: await makeVerifier(user.password, salt) })
-    return grantOf(server, user)
+  bind(instance: Instance, user: BindingUser): Promise<Grant> {
+    return this.#of(instance).bind(instance, user)
   }
 
-  async unbind(instance: Instance, { username }: Pick<BindingUser, 'username'>): Promise<void> {
-    if (!(await this.servers.find(specOf(instance).name))) return
-    const server = await this.servers.ensure(specOf(instance))
-    await giveOrder(server.folder, { order: 'remove-user', name: username })
+  unbind(instance: Instance, user: Pick<BindingUser, 'guid' | 'username'>): Promise<void> {
+    return this.#of(instance).unbind(instance, user)
   }
 
-  async resize(_from: Instance, to: Instance): Promise<void> {
-    await this.limit(to, false)
+  async resize(from: Instance, to: Instance): Promise<void> {
+    const kind = this.#of(to)
+    if (kind !== this.#of(from))
+      throw new ServiceFault(
+        `The plans ${from.plan.name} and ${to.plan.name} have servers of different software, between which data are not moved. ` +
+          'Create another service instance, and copy the data with mongodump and mongorestore or with an app that is bound to both.',
+      )
+    await kind.resize(from, to)
   }
 
   /** All plans have servers of their own, which grow and shrink: nothing is moved. */
-  async copy(from: Instance, to: Instance): Promise<void> {
-    await this.resize(from, to)
+  copy(from: Instance, to: Instance): Promise<void> {
+    return this.resize(from, to)
   }
 
-  async reopen(instance: Instance, users: readonly BindingUser[]): Promise<void> {
-    for (const user of users) await this.bind(instance, user)
+  reopen(instance: Instance, users: readonly BindingUser[]): Promise<void> {
+    return this.#of(instance).reopen(instance, users)
   }
 
-  async size(instance: Instance): Promise<number> {
-    const server = await this.servers.find(specOf(instance).name)
-    return server ? ((await lstat(join(server.folder, DATA_FILE)).catch(() => undefined))?.size ?? 0) : 0
+  size(instance: Instance): Promise<number> {
+    return this.#of(instance).size(instance)
   }
 
-  async limit(instance: Instance, exceeded: boolean): Promise<void> {
-    const server = await this.servers.ensure(specOf(instance))
-    await giveOrder(server.folder, { order: 'limit', full: exceeded })
+  limit(instance: Instance, exceeded: boolean): Promise<void> {
+    return this.#of(instance).limit(instance, exceeded)
   }
 
-  async backup(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
-    const server = await this.servers.ensure(specOf(instance))
-    const written = join(server.folder, BACKUP_NAME)
-    try {
-      await giveOrder(server.folder, { order: 'backup', file: BACKUP_NAME })
-      await copyFileOver(written, file, signal)
-    } finally {
-      await rm(written, { force: true })
-    }
+  backup(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
+    return this.#of(instance).backup(instance, file, signal)
   }
 
-  async restore(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
-    const server = await this.servers.ensure(specOf(instance))
-    if (!(await startsWith(file, 'PK')))
-      throw new ServiceFault('The backup cannot be restored: it is not one of this kind of server.')
-    await copyFileOver(file, join(server.folder, RESTORE_FILE), signal)
-    try {
-      await giveOrder(server.folder, { order: 'restore' })
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      if (!reason.includes('refused')) throw error
-      throw new ServiceFault(`The backup cannot be restored: it is damaged. The data are as they were.`, { cause: error })
-    }
+  restore(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
+    return this.#of(instance).restore(instance, file, signal)
   }
 
-  async metrics(instance: Instance): Promise<readonly Metric[]> {
-    const { name } = specOf(instance)
-    const usage = await this.servers.usage(name)
-    if (!usage.running) return []
-    const server = await this.servers.ensure(specOf(instance))
-    const { loggedIn } = await giveOrder(server.folder, { order: 'status' })
-    return [
-      { name: 'bloomery_service_data_bytes', help: 'Bytes that the data take.', value: await this.size(instance) },
-      { name: 'bloomery_service_connections', help: 'Open connections.', value: loggedIn },
-      { name: 'bloomery_service_memory_bytes', help: "Memory of the instance's own server.", value: usage.memoryBytes },
-    ]
+  metrics(instance: Instance): Promise<readonly Metric[]> {
+    return this.#of(instance).metrics(instance)
   }
-}
 
-const specOf = (instance: Pick<Instance, 'guid' | 'plan'>) => serverOf(DEVELOPMENT_KIND, instance, { memoryMb: 0, diskMb: 0 })
-
-function grantOf({ name, host, ports }: Server, { username, password }: BindingUser): Grant {
-  const port = ports['mongodb'] ?? 0
-  const database = databaseOf(name)
-  // No sessions, so no writes that are tried again; some drivers want to be told.
-  const uri = `mongodb://${username}:${password}@${host}:${port}/${database}?authSource=${database}&retryWrites=false`
-  return {
-    credentials: {
-      uri,
-      url: uri,
-      hostname: host,
-      host,
-      hosts: [`${host}:${port}`],
-      port,
-      username,
-      user: username,
-      password,
-      name: database,
-      database,
-      authSource: database,
-      tls: false,
-    },
-    endpoints: [{ host, ports: [String(port)] }],
+  #of({ plan }: Pick<Instance, 'plan'>): MongodbKind {
+    const kind = this.kinds.find(({ plans }) => plans.some(({ id }) => id === plan.id))
+    if (!kind) throw new Error(`no kind of server has the plan ${plan.name}`)
+    return kind
   }
 }

@@ -11,6 +11,34 @@ export const MONGODB: Offering = {
   parameters: { create: z.strictObject({}), update: z.strictObject({}), bind: z.strictObject({}) },
 }
 
+/** Of a real server: what beside its cache a connection takes. */
+export const mongodConnectionsFor = (memoryMb: number): number => Math.floor(memoryMb / 4)
+
+const real = (id: string, name: string, memoryMb: number, diskMb: number): Plan => ({
+  id,
+  name,
+  description:
+    `A MongoDB server of its own with ${memoryMb} MB of memory, as a replica set of one, so that transactions and change streams work; ` +
+    `${diskMb} MB of data, ${mongodConnectionsFor(memoryMb)} connections`,
+  style: 'dedicated',
+  memoryMb,
+  diskMb,
+  connections: mongodConnectionsFor(memoryMb),
+  bullets: [
+    'A MongoDB server of its own',
+    'Transactions and change streams: a replica set of one member',
+    `${memoryMb} MB of memory`,
+    `${diskMb} MB of data`,
+    `${mongodConnectionsFor(memoryMb)} connections`,
+  ],
+})
+
+/** On servers of MongoDB itself: offered where its image or its programs are to be had. */
+export const MONGOD_PLANS: readonly Plan[] = [
+  real('7d4e2f90-1c3b-4a86-b5d7-3c9a1f3f1b01', 'small', 512, 2_048),
+  real('7d4e2f90-1c3b-4a86-b5d7-3c9a1f3f1b02', 'large', 1_536, 10_240),
+]
+
 /** The rest of an instance's memory is for the gate before the server, and for what a JVM needs beside its heap. */
 const BESIDE_THE_HEAP_MB = 192
 const MIB = 1024 * 1024
@@ -39,7 +67,8 @@ const development = (id: string, name: string, memoryMb: number, diskMb: number)
   ],
 })
 
-export const MONGODB_PLANS: readonly Plan[] = [
+/** On development servers. */
+export const DEVELOPMENT_PLANS: readonly Plan[] = [
   development('7d4e2f90-1c3b-4a86-b5d7-3c9a1f3f1a01', 'development', 320, 256),
   development('7d4e2f90-1c3b-4a86-b5d7-3c9a1f3f1a02', 'development-large', 640, 1_024),
 ]

@@ -6,6 +6,7 @@ import type { Server, ServerHost } from '../../servers/server-host.js'
 import { type BindingUser, type Engine, type Grant, type Instance, type Metric, ServiceFault } from '../engine.js'
 import { shortName } from '../names.js'
 import { serverOf, type SharedServer } from '../placement.js'
+import { replaceData } from '../replace-data.js'
 import { ADMIN, AdminConnections, select } from './connections.js'
 import { handOverDefinitions, quoted } from './definers.js'
 import { MYSQL, MYSQL_PLANS } from './plans.js'
@@ -136,41 +137,17 @@ export class MysqlEngine implements Engine {
   async restore(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
     const server = await this.servers.ensure(specOf(instance))
     const admin = await this.#connections.of(server)
-    // Databases cannot be renamed here: what is there now comes back if the backup cannot be read.
-    const present = join(server.folder, `before-restore-${shortName('f', instance.guid)}`)
-    const unfinished = `${present}.new`
-    await this.#replace(server, admin, instance, file, { present, unfinished }, signal)
-    await rm(present, { force: true })
-  }
-
-  async #replace(
-    server: Server,
-    admin: Pool,
-    instance: Instance,
-    file: string,
-    { present, unfinished }: { readonly present: string; readonly unfinished: string },
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { access } = await import('node:fs/promises')
-    // One from an interrupted restore holds the data as they were; the database may not.
-    const kept = await access(present).then(
-      () => true,
-      () => false,
-    )
-    if (!kept) {
-      await this.#dump(server, instance, unfinished, signal)
-      await rename(unfinished, present)
-    }
-    try {
-      await this.#empty(admin, instance)
-      await this.#load(server, instance, file, signal)
-    } catch (error) {
-      if (signal.aborted) throw error
-      await this.#empty(admin, instance)
-      await this.#load(server, instance, present, signal)
-      await rm(present, { force: true })
-      throw new ServiceFault('The backup could not be read; the data are as they were before.', { cause: error })
-    }
+    // Databases cannot be renamed here.
+    await replaceData({
+      present: join(server.folder, `before-restore-${shortName('f', instance.guid)}`),
+      file,
+      dump: (into) => this.#dump(server, instance, into, signal),
+      load: async (from) => {
+        await this.#empty(admin, instance)
+        await this.#load(server, instance, from, signal)
+      },
+      signal,
+    })
   }
 
   async #empty(admin: Pool, instance: Instance): Promise<void> {
