@@ -27,6 +27,7 @@ import { featureFlagRoutes } from './resources/feature-flags/routes.js'
 import { garbageRoutes } from './resources/garbage/routes.js'
 import { logCacheRoutes } from './resources/log-cache/routes.js'
 import { manifestRoutes } from './resources/manifests/routes.js'
+import { orphanMitigationRoutes } from './resources/orphan-mitigations/routes.js'
 import { organizationQuotaRoutes } from './resources/organization-quotas/routes.js'
 import { organizationRelatedRoutes } from './resources/organizations/related-routes.js'
 import { organizationRoutes } from './resources/organizations/routes.js'
@@ -106,6 +107,7 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   serviceInstanceRoutes,
   serviceCredentialBindingRoutes,
   serviceRouteBindingRoutes,
+  orphanMitigationRoutes,
   garbageRoutes,
   logCacheRoutes,
   absentRoutes,

@@ -349,6 +349,15 @@ export const SERVICE_VERBS: readonly Verb[] = [
       (await import('./commands/services/brokers.js')).changeAccess(context, what, flags, false),
   }),
   verb({
+    name: 'service-orphans',
+    group: ADMINISTRATION,
+    summary: 'List what brokers may still hold though nobody wants it; retry its deletion, or forget it',
+    operands: ['[ACTION]', '[GUID]'],
+    examples: ['bloom service-orphans', 'bloom service-orphans retry 7f5a2d8e-…', 'bloom service-orphans forget 7f5a2d8e-…'],
+    run: async (context, [action, guid]) =>
+      (await import('./commands/services/orphans.js')).orphansCommand(context, action, guid),
+  }),
+  verb({
     name: 'purge-service-offering',
     group: ADMINISTRATION,
     summary: 'Forget an offering with its instances, without asking the broker',

@@ -187,3 +187,34 @@ describe('brokers', () => {
     expect((await bloom.run('service-access')).stdout).toMatch(/mysql +small +all/)
   })
 })
+
+describe('orphans', () => {
+  const PATH = '/bloomery/v1/orphan_mitigations'
+  const orphan = {
+    ...{ guid: 'o1', state: 'given up', kind: 'binding', service_instance_guid: 'i', service_binding_guid: 'b-guid' },
+    ...{
+      service_broker: { guid: 'x', name: 'bundled' },
+      reason: 'timeout',
+      attempts: 11,
+      last_error: 'no',
+      next_attempt_at: null,
+    },
+  }
+
+  it('are listed, tried again and forgotten', async () => {
+    bloom.answer(`GET ${PATH}`, 200, { total: 1, resources: [orphan] })
+    take(`POST ${PATH}/o1/actions/retry`, false)
+    take(`DELETE ${PATH}/o1`, false)
+    expect((await bloom.run('service-orphans')).stdout).toMatch(/o1 +bundled +binding +b-guid +given up +11 +no/)
+    await bloom.run('service-orphans retry o1')
+    await bloom.run('service-orphans forget o1')
+    expect(sent.map(({ route }) => route)).toEqual([`POST ${PATH}/o1/actions/retry`, `DELETE ${PATH}/o1`])
+    expect((await bloom.run('service-orphans mend o1')).stderr).toMatch(/no action of service-orphans/)
+    expect((await bloom.run('service-orphans retry')).stderr).toMatch(/Which one/)
+  })
+
+  it('are none in most places', async () => {
+    bloom.answer(`GET ${PATH}`, 200, { total: 0, resources: [] })
+    expect((await bloom.run('service-orphans')).stdout).toMatch(/nobody wants/)
+  })
+})
