@@ -57,6 +57,16 @@ describe('re-encryption', () => {
     for (const guid of guids.slice(0, 5)) expect(JSON.parse(await read(after, guid))).toEqual({ SECRET: guid })
   })
 
+  it("counts the bundled broker's secrets, which it encrypts anew itself", async () => {
+    await fill()
+    await aRun().run()
+    await postgres.pool.query(
+      `CREATE SCHEMA bloomery_broker; CREATE VIEW bloomery_broker.secrets_by_key AS SELECT * FROM (VALUES ('k1', 3), ('k2', 4)) AS v (kid, secrets)`,
+    )
+    expect(await aRun().uses()).toEqual({ k1: 3, k2: APPS + 4 })
+    await postgres.pool.query('DROP SCHEMA bloomery_broker CASCADE')
+  })
+
   it('loses nothing that is written meanwhile, and goes on where a killed one stopped', async () => {
     const guids = await fill()
     const first = aRun()

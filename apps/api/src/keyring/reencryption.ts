@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Pool } from '@bloomery/database'
-import type { Keyring } from '@bloomery/secrets'
+import { BROKER_KEY_USES, type Keyring } from '@bloomery/secrets'
 import type { Logger } from '@bloomery/telemetry'
 import { ENCRYPTED_COLUMNS, type EncryptedColumn } from './encrypted-columns.js'
 
@@ -61,13 +61,20 @@ export class Reencryption {
     return sum
   }
 
-  /** How many secrets stand under each key. */
+  /** How many secrets stand under each key, with those of the bundled broker, which encrypts its own anew. */
   async uses(): Promise<Record<string, number>> {
+    const { schema, view } = BROKER_KEY_USES
+    const brokers = await this.parts.pool.query<{ there: boolean }>('SELECT to_regclass($1) IS NOT NULL AS there', [
+      `${schema}.${view}`,
+    ])
     const all = this.columns.map(
       ({ table, column }) => `SELECT "${column}"->>'kid' AS kid FROM "${table}" WHERE "${column}" IS NOT NULL`,
     )
+    const own = `SELECT kid, count(*)::int AS uses FROM (${all.join(' UNION ALL ')}) AS secrets GROUP BY kid`
     const { rows } = await this.parts.pool.query<{ kid: string; uses: number }>(
-      `SELECT kid, count(*)::int AS uses FROM (${all.join(' UNION ALL ')}) AS secrets GROUP BY kid`,
+      brokers.rows[0]?.there
+        ? `SELECT kid, sum(uses)::int AS uses FROM (${own} UNION ALL SELECT kid, secrets FROM ${schema}.${view}) AS counted GROUP BY kid`
+        : own,
     )
     return Object.fromEntries(rows.map(({ kid, uses }) => [kid, uses]))
   }

@@ -34,7 +34,10 @@ describe('secrets of the broker', () => {
       [before.seal('of the user', 'binding:b')],
     )
     const after = new Vault(new Keyring('k2', keys))
+    const uses = () => rows(pool, sql`SELECT kid, secrets FROM secrets_by_key`)
+    expect(await uses()).toEqual([{ kid: 'k1', secrets: 2 }])
     expect(await reseal({ pool, vault: after, log: silentLogger })).toBe(2)
+    expect(await uses()).toEqual([{ kid: 'k2', secrets: 2 }])
     expect(await reseal({ pool, vault: after, log: silentLogger })).toBe(0)
     const alone = new Vault(new Keyring('k2', new Map([['k2', keys.get('k2') ?? Buffer.alloc(0)]])))
     const [found] = await rows<{ secret: unknown; password: unknown }>(pool, sql`SELECT secret, password FROM servers, bindings`)

@@ -1,4 +1,5 @@
 import { type Pool, rows, sql, transaction } from '@bloomery/database/sql'
+import { BROKER_KEY_USES } from '@bloomery/secrets'
 
 /** Steps of the broker's own schema, in order; each is applied once. What is here has shipped: add, never change. */
 const STEPS: readonly string[] = [
@@ -36,7 +37,7 @@ const STEPS: readonly string[] = [
   `ALTER TABLE servers ADD COLUMN source text`,
   `ALTER TABLE operations ADD COLUMN request_identity text;
    CREATE UNIQUE INDEX operations_of_request ON operations (instance_guid, request_identity)`,
-  `CREATE VIEW secrets_by_key AS
+  `CREATE VIEW ${BROKER_KEY_USES.view} AS
      SELECT kid, count(*)::int AS secrets FROM (
        SELECT secret ->> 'kid' AS kid FROM servers
        UNION ALL SELECT password ->> 'kid' FROM bindings
@@ -45,7 +46,7 @@ const STEPS: readonly string[] = [
 ]
 
 /** The schema in which all of the broker's tables lie; nothing else uses it. */
-export const BROKER_SCHEMA = 'bloomery_broker'
+export const BROKER_SCHEMA = BROKER_KEY_USES.schema
 
 /** The same database, with the broker's schema as the only one searched. */
 export function inBrokerSchema(url: string): string {
