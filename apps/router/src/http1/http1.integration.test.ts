@@ -271,7 +271,8 @@ describe('an instance that is killed under load', () => {
     const broken = seen.filter((each) => each !== '200 whole')
     expect(broken.length).toBeGreaterThan(0)
     expect(broken.length).toBeLessThanOrEqual(10)
-    expect(new Set(broken)).toEqual(new Set(['0 cut off']))
+    // An answer that had begun is cut off; a request that was taken and not answered yet is told so.
+    for (const each of broken) expect(each).toMatch(/^(0 cut off|502 )/)
     expect(seen.at(-1)).toBe('200 whole')
   })
 })
