@@ -104,6 +104,9 @@ async function ensureBase(context) {
       await rm(join(work, 'root', left), { recursive: true, force: true })
       await mkdir(join(work, 'root', left, 'partial'), { recursive: true })
     }
+    // As in the registry's slim image: of documentation nothing but the licences.
+    const slim = 'cd "$1/usr/share" && find doc -type f ! -name copyright -delete && rm -rf man/* info/* locale/* lintian/*'
+    await run('sh', ['-c', slim, 'sh', join(work, 'root')], context)
     await run(
       'sh',
       ['-c', `tar -C "$1" -c . | docker import --change 'CMD ["bash"]' - "$2"`, 'sh', join(work, 'root'), BASE_IMAGE],
