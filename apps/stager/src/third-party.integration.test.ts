@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http'
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { rows, sql } from '@bloomery/database/sql'
 import { describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
@@ -11,13 +11,14 @@ import { type Bench, type Files, makeBench, serving, zipOf } from './testing.fix
 
 const HOST = 'buildpacks.test'
 const script = (body: string) => ({ body: `#!/usr/bin/env bash\nset -e\n${body}\n`, mode: 0o755 })
-/** Of the kind that Heroku's are: detect, compile, release; writes beside its scripts and counts in its cache. */
+/** Of the kind that Heroku's are: detect, compile, release; finds its own files where it starts, writes beside its scripts, counts in its cache. */
 const classic = (say: string): Files => ({
   'bin/detect': script(`[ -f "$1/index.html" ] && echo ${say}`),
   'bin/compile': script(
     `test $# = 2; id -un; echo "stack $CF_STACK"; count=$(( $(cat "$2/count" 2>/dev/null || echo 0) + 1 )); echo $count > "$2/count"; echo "run $count"
-     echo 'export FROM=export' > "$(dirname "$0")/../export"; mkdir -p "$1/.profile.d"; echo 'export GREETING=${say}' > "$1/.profile.d/x.sh"`,
+     cat carried/file; echo 'export FROM=export' > "$(dirname "$0")/../export"; mkdir -p "$1/.profile.d"; echo 'export GREETING=${say}' > "$1/.profile.d/x.sh"`,
   ),
+  'carried/file': 'carried along\n',
   'bin/release': script(`printf -- '---\\nconfig_vars: {}\\ndefault_process_types:\\n  web: python3 -m http.server $PORT\\n'`),
 })
 const inFolder = (files: Files, folder: string): Files =>
@@ -64,7 +65,7 @@ const APP: Files = { 'index.html': 'hello\n' }
     await bench.addBuildpack('classic', inFolder(classic('classic'), 'classic-buildpack-1.0'), { position: 1 })
     const first = await stage({})
     if (!first.droplet) throw new Error(first.log)
-    expect(first.log).toMatch(/vcap\nstack cflinuxfs4\nrun 1\n/)
+    expect(first.log).toMatch(/vcap\nstack cflinuxfs4\nrun 1\ncarried along\n/)
     expect(first.droplet.buildpacks).toEqual([
       { name: 'classic', detect_output: 'classic', version: null, buildpack_name: 'classic' },
     ])
@@ -86,8 +87,9 @@ const APP: Files = { 'index.html': 'hello\n' }
     git('init', '-q', '-b', 'main')
     const commit = async (say: string) => {
       for (const [name, file] of Object.entries(classic(say))) {
-        await mkdir(join(work, 'bin'), { recursive: true })
-        if (typeof file !== 'string') await writeFile(join(work, name), file.body, { mode: file.mode ?? 0o644 })
+        const { body, mode } = typeof file === 'string' ? { body: file, mode: undefined } : file
+        await mkdir(dirname(join(work, name)), { recursive: true })
+        await writeFile(join(work, name), body, { mode: mode ?? 0o644 })
       }
       git('add', '-A')
       git('commit', '-qm', say)
