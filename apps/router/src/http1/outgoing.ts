@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { DirectWriter } from './direct-write.js'
 import { writeCopied } from './read-buffer.js'
 
 /** Up to here text and bytes go out as one string, which costs less than several buffers. */
@@ -13,8 +14,11 @@ const HIGH_WATER_BYTES = 64 * 1024
 export class Outgoing {
   /** Latin-1: each character is a byte. */
   #gathered = ''
+  readonly #direct: DirectWriter
 
-  constructor(private readonly socket: Duplex) {}
+  constructor(private readonly socket: Duplex) {
+    this.#direct = new DirectWriter(socket)
+  }
 
   text(text: string): void {
     this.#gathered += text
@@ -47,11 +51,11 @@ export class Outgoing {
     if (this.#gathered === '') return
     const text = this.#gathered
     this.#gathered = ''
-    this.socket.write(text, 'latin1')
+    if (!this.#direct.write(text)) this.socket.write(text, 'latin1')
   }
 
   /** Whether the peer takes more. If not, 'drain' is emitted once it does. */
   get isSlow(): boolean {
-    return this.socket.writableLength > HIGH_WATER_BYTES
+    return this.socket.writableLength + this.#direct.pending > HIGH_WATER_BYTES
   }
 }
