@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls'
 import type { DataPlane, DataPlaneDeps } from '../proxy/data-plane.js'
@@ -36,6 +37,8 @@ export class Http1DataPlane implements DataPlane {
   readonly #proxied = new Map<string, { readonly address: string; readonly port: number }>()
   readonly #httpsListener: Server
   readonly #minTlsVersion: 'TLSv1.2' | 'TLSv1.3'
+  readonly #sessionIdContext: string
+  #ticketKeys: Buffer | undefined
   #onEmpty: (() => void) | undefined
 
   constructor(private readonly deps: DataPlaneDeps) {
@@ -60,6 +63,8 @@ export class Http1DataPlane implements DataPlane {
     }
     const { minTlsVersion = 'TLSv1.2', clientCertificates } = deps.listener ?? {}
     this.#minTlsVersion = minTlsVersion
+    // Workers resume each other's sessions, but none that began under other rules.
+    this.#sessionIdContext = digestOf(JSON.stringify([minTlsVersion, clientCertificates ?? null]))
     this.#http = this.#listener((socket) => {
       this.#accept(socket, false)
       // It was held while its first bytes were looked at.
@@ -75,6 +80,7 @@ export class Http1DataPlane implements DataPlane {
       noDelay: true,
       minVersion: minTlsVersion,
       handshakeTimeout: HANDSHAKE_MS,
+      sessionIdContext: this.#sessionIdContext,
       ALPNProtocols: deps.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
       SNICallback: (name, done) => done(null, deps.findCertificate(name)),
       ...(clientCertificates
@@ -107,8 +113,15 @@ export class Http1DataPlane implements DataPlane {
       cert: certificate.certificatePem,
       key: certificate.privateKeyPem,
       minVersion: this.#minTlsVersion,
+      sessionIdContext: this.#sessionIdContext,
+      ...(this.#ticketKeys ? { ticketKeys: this.#ticketKeys } : {}),
       ...(ca === undefined ? {} : { ca }),
     })
+  }
+
+  setTicketKeys(keys: Buffer): void {
+    this.#ticketKeys = keys
+    this.#https.setTicketKeys(keys)
   }
 
   forget(poolKey: string): void {
@@ -216,6 +229,9 @@ const listenOn = (server: Server, fd: number): Promise<void> =>
       resolve()
     })
   })
+
+/** At most 32 characters are taken. */
+const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 32)
 
 const connectionKey = ({ remoteAddress = '', remotePort = 0 }: Socket): string => `${remoteAddress} ${remotePort}`
 

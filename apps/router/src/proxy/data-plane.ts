@@ -20,6 +20,8 @@ export interface DataPlane {
   listen(sockets: { readonly httpFd: number; readonly httpsFd: number }): Promise<void>
   /** Certificate of clients that name no host. */
   setDefaultCertificate(certificate: { readonly certificatePem: string; readonly privateKeyPem: string }): void
+  /** Keys of TLS session tickets: 48 bytes, the same for all workers. */
+  setTicketKeys?(keys: Buffer): void
   /** Closes what is idle towards a target that is gone. */
   forget(poolKey: string): void
   /** From now on health answers 503 and connections are closed after their present request; new ones are still served. */

@@ -2,6 +2,9 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { connect as connectHttp2 } from 'node:http2'
 import { X509Certificate } from 'node:crypto'
+import { mkdtempSync, rmSync, utimesSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals'
 import { createAuthority, issueServerCertificate, makeTestIdentity } from '@bloomery/pki'
 import { silentLogger } from '@bloomery/telemetry'
@@ -14,6 +17,7 @@ import type { ListenerOptions } from '../proxy/data-plane.js'
 import { createPipeline, type PipelineDeps } from '../proxy/pipeline.js'
 import { RouteTable } from '../table/route-table.js'
 import { CertificateStore } from './certificate-store.js'
+import { SessionTickets } from './session-tickets.js'
 
 let ca: string
 let certificate: { certificatePem: string; privateKeyPem: string }
@@ -33,7 +37,10 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-async function start(listener: ListenerOptions, more: Partial<PipelineDeps> = {}): Promise<{ http: number; https: number }> {
+async function start(
+  listener: ListenerOptions,
+  more: Partial<PipelineDeps> = {},
+): Promise<{ http: number; https: number; plane: Http1DataPlane }> {
   const backend = await startBackend((request, response) =>
     response.end(`${String(request.headers['x-forwarded-for'])} ${String(request.headers['x-forwarded-client-cert'])}`),
   )
@@ -58,7 +65,7 @@ async function start(listener: ListenerOptions, more: Partial<PipelineDeps> = {}
     () => backend.close(),
     () => plane.close(50, 0),
   )
-  return { http: http.port, https: https.port }
+  return { http: http.port, https: https.port, plane }
 }
 
 const GET = 'GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n'
@@ -118,5 +125,36 @@ describe('the public listeners', () => {
     expect(await over(https, { cert: client.cert, key: client.key })).toMatch(/200 OK/)
     expect(await over(https)).not.toMatch(/200 OK/)
     expect(await over(https, stranger)).not.toMatch(/200 OK/)
+  })
+
+  it('resume a session that another worker began, under the same rules alone', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'router-tickets-'))
+    const path = join(folder, 'run/session-tickets')
+    const worker = async (options: ListenerOptions): Promise<number> => {
+      const { https, plane } = await start(options)
+      const tickets = SessionTickets.follow(path, (keys) => plane.setTicketKeys(keys), silentLogger)
+      closing.push(() => Promise.resolve(tickets.close()))
+      return https
+    }
+    const [first, second, strict] = [await worker({}), await worker({}), await worker({ minTlsVersion: 'TLSv1.3' })]
+    const visit = async (port: number, session?: Buffer): Promise<{ reused: boolean; session: Buffer | undefined }> => {
+      const options = { port, host: '127.0.0.1', servername: 'app.test', ca }
+      const socket = connectTls(session ? { ...options, session } : options)
+      let given: Buffer | undefined
+      let reused = false
+      socket.on('session', (each) => (given = each))
+      socket.on('secureConnect', () => (reused = socket.isSessionReused()))
+      expect(await ask(socket)).toMatch(/200 OK/)
+      return { reused, session: given }
+    }
+    const begun = await visit(first)
+    expect(begun.reused).toBe(false)
+    expect(await visit(second, begun.session)).toMatchObject({ reused: true })
+    expect(await visit(strict, begun.session)).toMatchObject({ reused: false })
+    // Half a day later they are gone.
+    const old = new Date(Date.now() - 13 * 60 * 60_000)
+    utimesSync(path, old, old)
+    expect(await visit(await worker({}), begun.session)).toMatchObject({ reused: false })
+    rmSync(folder, { recursive: true, force: true })
   })
 })

@@ -32,6 +32,7 @@ import { InstanceTls } from '../tls/instance-tls.js'
 import { CertificateStore } from '../tls/certificate-store.js'
 import { followCertificateFolder } from '../tls/folder-certificates.js'
 import { followPlatformCertificates } from '../tls/platform-certificates.js'
+import { SessionTickets } from '../tls/session-tickets.js'
 
 /** A worker that has no table yet, or an old one, gives the feed this long before it takes its share of connections. */
 const FEED_PATIENCE_MS = 1_000
@@ -135,6 +136,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     limits: config.limits,
   })
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
+  const tickets = SessionTickets.follow(join(config.paths.run, 'session-tickets'), (keys) => plane.setTicketKeys?.(keys), log)
   const deadline = Date.now() + FEED_PATIENCE_MS
   while (!feed.isCurrent && Date.now() < deadline) await delay(20)
   const tcp = new TcpRouter({
@@ -171,6 +173,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       feed.close()
       await Promise.all([plane.close(config.drainTimeoutMs, idleGraceMs), tcp.close(config.drainTimeoutMs)])
       following.close()
+      tickets.close()
       followingKeys.close()
       followingChallenges.close()
       followingAuthority.close()
