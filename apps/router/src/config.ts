@@ -102,6 +102,8 @@ const RouterEnv = PlatformEnv.extend({
   BLOOMERY_ROUTER_MAX_REQUESTS_PER_INSTANCE: z.coerce.number().int().min(0).default(500),
   /** The access log in $BLOOMERY_HOME/log/router-access.log begins anew at this size, keeping one before it; 0: no such file. */
   BLOOMERY_ROUTER_ACCESS_LOG_MB: z.coerce.number().int().min(0).default(100),
+  /** Whether an address whose route has no instance now, though some are wanted, is answered with 503 (`no_endpoints`), or with 404 as if there were no route. */
+  BLOOMERY_ROUTER_UNSERVED_503: Flag.default(true),
   /** Zone of this router: a request's first attempt prefers instances on cells of the same zone. */
   BLOOMERY_ROUTER_ZONE: z.string().min(1).optional(),
   /** How long health answers 503 while new connections are still served, so that a load balancer in front looks elsewhere. */
@@ -121,6 +123,8 @@ export interface RouterConfig {
   readonly tcpPorts: { readonly text: string; readonly ports: readonly number[] }
   readonly workers: number
   readonly balancing: { readonly maxInFlight: number; readonly zone: string | undefined }
+  /** Whether 503 is answered for a route that no instance serves though some should. */
+  readonly unservedIs503: boolean
   readonly routeServices: { readonly recommendHttps: boolean; readonly validMs: number; readonly addresses: TenantAddressPolicy }
   /** Size at which the access log's file begins anew; 0: no file. */
   readonly accessLogBytes: number
@@ -171,6 +175,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
     tcpPorts: { text: env.BLOOMERY_TCP_PORTS, ports: portsOf(tcpPortRanges(env)) },
     workers: env.BLOOMERY_ROUTER_WORKERS ?? Math.min(availableParallelism(), MAX_DEFAULT_WORKERS),
     balancing: { maxInFlight: env.BLOOMERY_ROUTER_MAX_REQUESTS_PER_INSTANCE, zone: env.BLOOMERY_ROUTER_ZONE },
+    unservedIs503: env.BLOOMERY_ROUTER_UNSERVED_503,
     routeServices: {
       recommendHttps: env.BLOOMERY_ROUTE_SERVICES_RECOMMEND_HTTPS,
       validMs: env.BLOOMERY_ROUTE_SERVICES_TIMEOUT_SECONDS * 1000,

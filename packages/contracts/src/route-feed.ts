@@ -58,6 +58,8 @@ export const RouteEntry = z.object({
   routeServiceUrl: z.string().optional(),
   /** True: given by a global broker, so it may lead anywhere. Otherwise a tenant gave it: connect by `guardedConnect` of packages/egress. */
   routeServiceTrusted: z.boolean().optional(),
+  /** True: no instance takes requests now, though some are wanted; routers say so (503) instead of denying the route (404). */
+  unserved: z.boolean().optional(),
   endpoints: z.array(RouteEndpoint),
 })
 export type RouteEntry = z.infer<typeof RouteEntry>

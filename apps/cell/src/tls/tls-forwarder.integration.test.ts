@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { connect, type ConnectionOptions } from 'node:tls'
+import { connect, type ConnectionOptions, type PeerCertificate } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import {
   createAuthority,
@@ -87,17 +87,18 @@ async function ask(
   const identity = as && (await issueNodeIdentity(nodes, { role: as, nodeId: 'n1' }))
   return new Promise((resolve) => {
     const { ca: _ca, ...own } = identity ? secureContextOf(identity) : { ca: undefined }
-    const socket = connect({
+    const options = {
       ...own,
       ...more,
       port,
       host: '127.0.0.1',
       servername,
       ca: instances.certificatePem,
-      checkServerIdentity: (_name, { subjectaltname }) =>
+      checkServerIdentity: (_name: string, { subjectaltname }: PeerCertificate) =>
         subjectaltname === `DNS:${GUID}` ? undefined : new Error(`shown: ${String(subjectaltname)}`),
       allowHalfOpen: true,
-    })
+    }
+    const socket = connect(options)
     let text = ''
     socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
     socket.on('error', () => resolve('refused'))

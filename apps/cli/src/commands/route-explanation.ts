@@ -25,6 +25,12 @@ interface RouteExplanation {
       readonly detail: string | null
     }[]
   }[]
+  readonly certificate: {
+    readonly state: string
+    readonly detail: string | null
+    readonly next_attempt_at: string | null
+    readonly not_after: string | null
+  } | null
   readonly routers: readonly { readonly id: string; readonly applied_revision: string; readonly silent: boolean }[]
 }
 
@@ -47,6 +53,14 @@ export async function explainRoute(context: Context, address: string, flags: { r
       ['options', options.length === 0 ? '(none)' : options.join(', ')],
       ...(route.route_service_url === null ? [] : ([['route service', route.route_service_url]] as const)),
     ])
+  }
+  if (found.certificate) {
+    const { detail, next_attempt_at: next, not_after: notAfter } = found.certificate
+    terminal.line('')
+    terminal.line(
+      notAfter === null ? 'No certificate of a public authority yet.' : `Certificate of a public authority until ${notAfter}.`,
+    )
+    if (detail !== null) terminal.line(`The last order failed: ${detail}${next === null ? '' : ` Next try: ${next}`}`)
   }
   const instances = found.destinations.flatMap(({ app, process_type: type, weight, protocol, instances: all }) =>
     all.map((each) => [

@@ -23,6 +23,8 @@ beforeAll(async () => {
       aRoute('app.test/path', [one!]),
       aRoute('*.test', [wild!]),
       aRoute('stopped.example', []),
+      aRoute('crashed.example', [], { unserved: true }),
+      aRoute('crashed.test', [], { unserved: true }),
       aRoute('service.test', [zero!], { routeServiceUrl: 'https://service' }),
     ],
     [],
@@ -49,6 +51,24 @@ describe('the lookup', () => {
     expect(reply).toMatchObject({ status: 404, body: `404 Not Found: Requested route ('${host}:8080') does not exist.\n` })
     expect(reply.headers).toMatchObject({ 'x-cf-routererror': 'unknown_route', 'cache-control': 'no-cache, no-store' })
     expect(reply.headers).not.toHaveProperty('x-vcap-request-id')
+  })
+
+  it('answers 503 where instances are wanted and none is there', async () => {
+    const reply = await ask('crashed.example')
+    expect(reply).toMatchObject({
+      status: 503,
+      body: expect.stringMatching(/^503 Service Unavailable: Requested route \('crashed.example'\)/),
+    })
+    expect(reply.headers).toMatchObject({ 'x-cf-routererror': 'no_endpoints', 'cache-control': 'public,max-age=2' })
+    // A wildcard that is served comes before that.
+    expect((await ask('crashed.test')).body).toContain('wild')
+    const lenient = await startPlane({ unservedIs503: false })
+    lenient.table.change([aRoute('crashed.example', [], { unserved: true })], [], { epoch: '1', revision: 1 })
+    expect(await send(lenient.port, 'crashed.example')).toMatchObject({
+      status: 404,
+      headers: { 'x-cf-routererror': 'unknown_route' },
+    })
+    await lenient.close()
   })
 
   it('leads to the one instance that is asked for, and hides the wish from it', async () => {

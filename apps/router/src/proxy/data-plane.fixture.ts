@@ -41,6 +41,7 @@ interface TestPlaneOptions {
   readonly upstreams?: string[]
   readonly localCells?: string[]
   readonly patienceMs?: number
+  readonly unservedIs503?: boolean
   readonly plane?: 'http1' | 'plain'
   /** Over the defaults. */
   readonly limits?: Partial<Limits>
@@ -73,6 +74,7 @@ export async function startPlane(options: TestPlaneOptions = {}): Promise<TestPl
       upstreams: (options.upstreams ?? []).map((address) => ({ key: address, ...parseAddress(address) })),
       localCells: new Set(options.localCells ?? []),
       patienceMs: options.patienceMs ?? 0,
+      unservedIs503: options.unservedIs503,
       isHealthy: () => !plane.isDraining,
       http2Endpoints,
     }),

@@ -20,6 +20,8 @@ import { answerWith } from '../answers.js'
 export interface PipelineDeps extends PlatformHostsDeps, ProxyToInstanceDeps {
   readonly table: RouteTable
   readonly isHealthy: () => boolean
+  /** @default true */
+  readonly unservedIs503?: boolean | undefined
   readonly acmeChallenges?: () => readonly AcmeChallenge[]
   readonly forwardedProto?: ForwardedProto
   readonly tracing?: { readonly kind: Tracing; readonly tenant: string }
@@ -46,7 +48,11 @@ export const createPipeline = (deps: PipelineDeps): ((exchange: Exchange) => Dis
     requestStart,
     ...(deps.acmeChallenges ? [acmeChallenge(deps.acmeChallenges)] : []),
     platformHosts(deps),
-    lookup((host, target) => deps.table.find(host, target)),
+    lookup({
+      find: (host, target) => deps.table.find(host, target),
+      findKnown: (host, target) => deps.table.findKnown(host, target),
+      unservedIs503: deps.unservedIs503,
+    }),
     clientCertificate(policy, services ? isReturning({ ...services, table: deps.table }) : () => false),
     services ? routeServices({ ...services, ...deps }) : refuseRouteServices,
     proxyToInstance(deps),

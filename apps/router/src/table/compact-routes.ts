@@ -12,7 +12,7 @@ export class CompactRoutes {
 
   /** `known`: the same instance as another route has it already. */
   compact(route: RouteEntry, known: (instanceGuid: string) => RouteEndpoint | undefined): RouteEntry {
-    const { routeGuid, host, path, protocol, port, options, routeServiceUrl, routeServiceTrusted, endpoints } = route
+    const { routeGuid, host, path, protocol, port, options, routeServiceUrl, routeServiceTrusted, unserved, endpoints } = route
     // Literals of one shape, and rare properties added one by one: spreading would cost each object more than it holds.
     const compacted: RouteEntry = {
       routeGuid,
@@ -23,6 +23,7 @@ export class CompactRoutes {
       endpoints: endpoints.map((endpoint) => this.#endpoint(endpoint, known(endpoint.instanceGuid))),
     }
     if (port !== undefined) compacted.port = port
+    if (unserved !== undefined) compacted.unserved = unserved
     if (routeServiceUrl !== undefined) compacted.routeServiceUrl = routeServiceUrl
     if (routeServiceTrusted !== undefined) compacted.routeServiceTrusted = routeServiceTrusted
     return compacted

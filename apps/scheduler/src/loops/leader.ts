@@ -5,14 +5,12 @@ import type { Clock } from '../clock.js'
 import { advanceDeployments } from '../deployments/advance-deployments.js'
 import { guarded } from '../leadership/guarded.js'
 import type { Term } from '../leadership/leadership.js'
-import { buildRouteEntries } from '../routes/build-entries.js'
-import { listRoutes } from '../routes/read-routes.js'
+import { RoutePublisher } from '../routes/publish-routes.js'
 import type { RouteFeed } from '../routes/route-feed.js'
 import type { RouterAcks } from '../routes/router-acks.js'
-import { findReleased, recordWithdrawals, releaseAddresses } from '../routes/withdrawals.js'
+import { findReleased, releaseAddresses } from '../routes/withdrawals.js'
 import { pruneState } from '../state/prune.js'
 import { listInstances, readFingerprint, readSnapshot } from '../state/read-state.js'
-import type { CellRow, InstanceRow } from '../state/rows.js'
 import { InstanceWrites } from '../state/write-instances.js'
 import { converge } from './converge.js'
 import { Effects } from './effects.js'
@@ -54,14 +52,15 @@ const UNROUTE_MS = 5_000
 /** The work of a leading scheduler: passes over all of desired and actual state, for one term. */
 export class Leader {
   readonly #loop: Loop
+  /** Routes don't wait for a pass. */
+  readonly #routesLoop: Loop
+  readonly #routes: RoutePublisher
   #fingerprint: string | undefined
   #lastFullAt = -Infinity
   #lastStoreAt = -Infinity
   #lastPruneAt = performance.now()
   #settledSince: Date
   #hold: string | undefined
-  /** When this term's table was first published. */
-  #publishedAt: Date | undefined
   readonly #ledSince = performance.now()
 
   constructor(
@@ -69,6 +68,13 @@ export class Leader {
     readonly deps: LeaderDeps,
   ) {
     this.#settledSince = deps.clock.now()
+    this.#routes = new RoutePublisher({ ...deps, lease: term.lease })
+    this.#routesLoop = runLoop(() => this.#routes.publish(), {
+      everyMs: deps.pace.lookMs,
+      debounceMs: 5,
+      signal: term.signal,
+      log: deps.log,
+    })
     this.#loop = runLoop(() => deps.serial(() => this.#look()), {
       everyMs: deps.pace.lookMs,
       debounceMs: 5,
@@ -84,6 +90,7 @@ export class Leader {
   /** Look at everything again soon. */
   nudge(): void {
     this.#fingerprint = undefined
+    this.#routesLoop.nudge()
     this.#loop.nudge()
   }
 
@@ -93,13 +100,14 @@ export class Leader {
   }
 
   get done(): Promise<void> {
-    return this.#loop.done
+    return Promise.all([this.#loop.done, this.#routesLoop.done]).then(() => undefined)
   }
 
   async #look(): Promise<void> {
     if (this.term.signal.aborted) return
     try {
       await this.#maintain()
+      await this.#routes.publish()
       await this.#advanceStops()
       const fingerprint = await readFingerprint(this.deps.pool)
       const due = performance.now() - this.#lastFullAt >= this.deps.pace.fullPassMs
@@ -121,7 +129,8 @@ export class Leader {
     let snapshot = await readSnapshot(pool)
     clock.sync(snapshot.databaseNow)
     for (const { id, epoch } of snapshot.cells) sessions.resume(id, epoch)
-    await this.#publish(snapshot.actual, snapshot.cells)
+    this.#routes.useCells(snapshot.cells)
+    await this.#routes.publish()
     const deployed = await advanceDeployments({ pool, clock, lease: this.lease, effects }, snapshot)
     if (deployed) snapshot = await readSnapshot(pool)
     const now = clock.now()
@@ -140,28 +149,11 @@ export class Leader {
     )
     this.#noteHold(snapshot.cells.length > 0 ? hold : undefined)
     if (changed) {
-      await this.#publish(await listInstances(pool, sql`true`), snapshot.cells)
+      await this.#routes.publish()
       await this.#advanceStops()
       sessions.wakeAll()
     }
     this.deps.sendEffects(effects)
-  }
-
-  async #publish(actual: readonly InstanceRow[], cells: readonly CellRow[]): Promise<void> {
-    const { pool, feed, clock, sessions } = this.deps
-    const epoch = String(this.lease.token)
-    const zones = new Map(cells.map(({ id, zone }) => [id, zone]))
-    const pending = feed.prepare(
-      epoch,
-      buildRouteEntries(await listRoutes(pool), actual, (cellId) => zones.get(cellId)),
-    )
-    if (!pending) return
-    await guarded(pool, this.lease, (on) =>
-      recordWithdrawals(on, pending.withdrawn, { epoch: this.lease.token, revision: pending.revision, now: clock.now() }),
-    )
-    feed.publish(epoch, pending)
-    this.#publishedAt ??= clock.now()
-    for (const { cellId } of pending.withdrawn) sessions.wake(cellId)
   }
 
   /** Stopping instances: first the feed without them, then the routers' word for it, their open requests answered, then the cell's turn. */
@@ -170,7 +162,7 @@ export class Leader {
     const unrouting = await listInstances(pool, sql`state = 'stopping' AND stop_phase = 'unroute'`)
     if (unrouting.length === 0 || feed.epoch !== String(this.lease.token)) return
     const now = clock.now()
-    const publishedAt = this.#publishedAt ?? now
+    const publishedAt = this.#routes.publishedAt ?? now
     const withdrawn = unrouting.filter(({ instanceGuid }) => instanceGuid === null || !feed.holds(instanceGuid))
     const unmarked = withdrawn.filter(({ unroutedAt }) => unroutedAt === null)
     const revision = BigInt(feed.revision)

@@ -17,21 +17,25 @@ export function buildRouteEntries(
     ({ appGuid, processType }) => `${appGuid}/${processType}`,
   )
   for (const rows of serving.values()) rows.sort(byPlace)
-  return routes.map((route) => ({
-    routeGuid: route.guid,
-    host: hostOf(route),
-    path: route.path.replace(/\/+$/, ''),
-    protocol: route.protocol === 'tcp' ? 'tcp' : 'http',
-    ...(route.port > 0 ? { port: route.port } : {}),
-    options: textOptions(route.options),
-    ...(route.routeServiceUrl === null ? {} : { routeServiceUrl: route.routeServiceUrl }),
-    ...(route.routeServiceUrl !== null && route.routeServiceTrusted ? { routeServiceTrusted: true } : {}),
-    endpoints: route.destinations.flatMap((destination) =>
+  return routes.map((route) => {
+    const endpoints = route.destinations.flatMap((destination) =>
       (serving.get(`${destination.appGuid}/${destination.processType}`) ?? []).flatMap((row) =>
         endpointOf(route, destination, row, row.cellId === null ? undefined : zoneOf(row.cellId)),
       ),
-    ),
-  }))
+    )
+    return {
+      routeGuid: route.guid,
+      host: hostOf(route),
+      path: route.path.replace(/\/+$/, ''),
+      protocol: route.protocol === 'tcp' ? 'tcp' : 'http',
+      ...(route.port > 0 ? { port: route.port } : {}),
+      options: textOptions(route.options),
+      ...(route.routeServiceUrl === null ? {} : { routeServiceUrl: route.routeServiceUrl }),
+      ...(route.routeServiceUrl !== null && route.routeServiceTrusted ? { routeServiceTrusted: true } : {}),
+      ...(endpoints.length === 0 && route.destinations.some(({ wanted }) => wanted) ? { unserved: true } : {}),
+      endpoints,
+    }
+  })
 }
 
 const byPlace = (a: InstanceRow, b: InstanceRow): number =>

@@ -15,7 +15,7 @@ export async function emptyDatabase(pool: Pool): Promise<void> {
   await execute(
     pool,
     sql`TRUNCATE organizations, organization_quotas, spaces, apps, processes, run_specs, actual_instances, deployments, droplets, routes,
-          route_destinations, domains, cells, routers, withdrawn_endpoints, audit_events, decision_records, leases, builds CASCADE`,
+          route_destinations, route_changes, domains, cells, routers, withdrawn_endpoints, audit_events, decision_records, leases, builds CASCADE`,
   )
 }
 

@@ -29,6 +29,7 @@ describe('explainRoute', () => {
     appName: 'shop',
     appState: 'STARTED',
     processType: 'web',
+    wantedInstances: 1,
     instances: [instance()],
     ...over,
   })
@@ -44,9 +45,10 @@ describe('explainRoute', () => {
       undefined,
       /route service at https:\/\/rs\.test first/,
     ],
-    ['stopped', route, [destination({ appState: 'STOPPED', instances: [] })], 404, /which is stopped/],
-    ['no-instance', route, [destination({ instances: [instance({ state: 'crashed', routable: false })] })], 404, /\(0 crashed\)/],
-    ['no-instance', route, [destination({ instances: [instance({ routable: false })] })], 404, /no instance takes requests/],
+    ['stopped', route, [destination({ appState: 'STOPPED', wantedInstances: 0, instances: [] })], 404, /which is stopped/],
+    ['no-instance', route, [destination({ instances: [instance({ state: 'crashed', routable: false })] })], 503, /\(0 crashed\)/],
+    ['no-instance', route, [destination({ instances: [instance({ routable: false })] })], 503, /no instance takes requests/],
+    ['no-instance', route, [destination({ wantedInstances: 0, instances: [] })], 404, /no instance takes requests/],
   ] as const)('%s', (outcome, known, destinations, status, sentence) => {
     const verdict = explainRoute('x.test', known, destinations)
     expect(verdict).toMatchObject({ outcome, status })

@@ -35,6 +35,8 @@ export interface ExplainedDestination {
   readonly appName: string
   readonly appState: string
   readonly processType: string
+  /** How many shall run; none of a stopped app. */
+  readonly wantedInstances: number
   readonly instances: readonly ExplainedInstance[]
 }
 
@@ -42,14 +44,14 @@ export interface ExplainedDestination {
 export interface RouteVerdict {
   readonly outcome: 'served' | 'route-service' | 'no-route' | 'no-destination' | 'stopped' | 'no-instance'
   /** What the router answers itself; undefined where an instance or a route service answers. */
-  readonly status: 404 | 502 | undefined
+  readonly status: 404 | 503 | undefined
   readonly sentence: string
   readonly nextStep: string | undefined
 }
 
 /**
  * Why a request for the address is or is not served by the route that stands for it. A route without an instance is passed over by
- * routers, so they answer as if there were none.
+ * routers, so they answer as if there were none; where some instance should be there, with 503.
  */
 export function explainRoute(
   address: string,
@@ -98,7 +100,7 @@ export function explainRoute(
   const states = destinations.flatMap(({ instances }) => instances).map(({ index, state }) => `${index} ${state}`)
   return {
     outcome: 'no-instance',
-    ...unserved,
+    status: destinations.some(({ wantedInstances }) => wantedInstances > 0) ? 503 : 404,
     sentence: `The route ${route.url} leads to ${namesOf(destinations)}, of which no instance takes requests now${states.length > 0 ? ` (${states.join(', ')})` : ''}.`,
     nextStep: `See why: cf app ${destinations[0]?.appName ?? 'APP'}, cf logs ${destinations[0]?.appName ?? 'APP'} --recent`,
   }

@@ -68,6 +68,7 @@ export function routeExplanationRoutes(app: FastifyInstance, { pool, settings, n
         route: null,
         considered: [],
         destinations: [],
+        certificate: null,
         routers,
       }
     const found = await listCandidates(pool, address)
@@ -86,6 +87,7 @@ export function routeExplanationRoutes(app: FastifyInstance, { pool, settings, n
         route: null,
         considered: [],
         destinations: [],
+        certificate: null,
         routers,
       }
     const verdict = explainRoute(
@@ -119,9 +121,24 @@ export function routeExplanationRoutes(app: FastifyInstance, { pool, settings, n
         protocol: each.protocol,
         instances: each.instances.map(({ index, state, routable, cell, detail }) => ({ index, state, routable, cell, detail })),
       })),
+      certificate: chosen && chosen.port === 0 ? await certificateOf(pool, chosen.name) : null,
       routers,
     }
   })
+}
+
+/** What became of the certificate of a public authority for a name; null where none was asked for. */
+async function certificateOf(pool: Pool, name: string): Promise<object | null> {
+  const [found] = await rows<{ state: string; detail: string | null; nextAttemptAt: Date; notAfter: Date | null }>(
+    pool,
+    sql`SELECT o.state, o.detail, o.next_attempt_at AS "nextAttemptAt",
+          (SELECT max(c.not_after) FROM ingress_certificates c WHERE c.source = 'acme' AND c.names = o.names) AS "notAfter"
+        FROM acme_orders o WHERE o.names = ARRAY[${name}] ORDER BY o.updated_at DESC LIMIT 1`,
+  )
+  if (!found) return null
+  const { state, detail, nextAttemptAt, notAfter } = found
+  const next = state === 'failed' ? nextAttemptAt.toISOString() : null
+  return { state, detail, next_attempt_at: next, not_after: notAfter?.toISOString() ?? null }
 }
 
 const urlOf = (route: FoundRoute): string =>
@@ -176,7 +193,8 @@ function listCandidates(pool: Pool, { host, port }: RequestAddress): Promise<Fou
           r.space_guid AS "spaceGuid", s.organization_guid AS "organizationGuid",
           coalesce(b.route_service_url, i.route_service_url) AS "routeServiceUrl",
           coalesce((SELECT jsonb_agg(jsonb_build_object('appGuid', t.app_guid, 'appName', a.name, 'appState', a.state,
-              'processType', t.process_type, 'weight', t.weight, 'protocol', t.protocol, 'port', t.port, 'instances',
+              'processType', t.process_type, 'wantedInstances', coalesce((SELECT sum(p.instances) FROM processes p
+                WHERE p.app_guid = t.app_guid AND p.type = t.process_type AND a.state = 'STARTED'), 0), 'weight', t.weight, 'protocol', t.protocol, 'port', t.port, 'instances',
               coalesce((SELECT jsonb_agg(jsonb_build_object('appGuid', n.app_guid, 'processType', n.process_type, 'index', n.index,
                   'state', n.state, 'routable', n.routable AND n.endpoint IS NOT NULL, 'cell', n.cell_id,
                   'detail', coalesce(n.detail, n.placement_error, n.crash_reason)) ORDER BY n.index)
