@@ -21,3 +21,15 @@ CREATE TABLE "droplet_components" (
 );
 CREATE INDEX "droplet_components_name_version_key_idx" ON "droplet_components" ("name", "version_key");
 ALTER TABLE "droplet_components" ADD CONSTRAINT "droplet_components_droplet_guid_fkey" FOREIGN KEY ("droplet_guid") REFERENCES "droplets" ("guid") ON DELETE CASCADE ON UPDATE CASCADE;
+
+-- What a stager keeps on its machine without need, as it saw it last; an operator may ask for it to go before the next hour.
+CREATE TABLE "machine_leftovers" (
+  "node_id" TEXT NOT NULL,
+  "path" TEXT NOT NULL,
+  "kind" TEXT NOT NULL,
+  "bytes" BIGINT NOT NULL,
+  "reason" TEXT NOT NULL,
+  "seen_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  "asked_at" TIMESTAMPTZ(3),
+  CONSTRAINT "machine_leftovers_pkey" PRIMARY KEY ("node_id", "path")
+);
