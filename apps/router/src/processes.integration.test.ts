@@ -1,19 +1,15 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { Agent, createServer, get, type Server } from 'node:http'
-import { createServer as createTcpServer, type AddressInfo } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
 import { makeTestIdentity, saveNodeIdentity } from '@bloomery/pki'
+import { buildRouter, eventually, exited, freePorts, processesOf, ROUTER_PROGRAM } from './built-router.fixture.js'
 import { anEndpoint, aRoute, FakeScheduler } from './fake-scheduler.fixture.js'
 import { ControlClient } from './holder/control-socket.js'
-
-const APP = fileURLToPath(new URL('..', import.meta.url))
-const MAIN = join(APP, 'dist/main.js')
 
 let home: string
 let env: NodeJS.ProcessEnv
@@ -23,9 +19,7 @@ let httpPort: number
 let tcpPorts: [number, number]
 const started = new Set<ChildProcess>()
 
-beforeAll(async () => {
-  await promisify(execFile)(process.execPath, [join(APP, '../../packages/tooling/src/build.mjs')], { cwd: APP })
-})
+beforeAll(buildRouter)
 
 beforeAll(async () => {
   // Longer than the address of a unix socket may be.
@@ -65,7 +59,7 @@ afterEach(async () => {
 })
 
 afterAll(async () => {
-  for (const pid of leftovers()) process.kill(pid, 'SIGKILL')
+  for (const pid of processesOf(home)) process.kill(pid, 'SIGKILL')
   await scheduler.close()
   backend.closeAllConnections()
   await new Promise((resolve) => backend.close(resolve))
@@ -81,7 +75,7 @@ describe('the processes of the router', () => {
     const startedAt = Date.now()
     await stop(holder)
     expect(Date.now() - startedAt).toBeLessThan(10_000)
-    expect(leftovers()).toEqual([])
+    expect(processesOf(home)).toEqual([])
     expect(await request().catch((error: unknown) => (error as NodeJS.ErrnoException).code)).toBe('ECONNREFUSED')
   })
 
@@ -203,8 +197,8 @@ describe('the processes of the router', () => {
     expect(served).toBeGreaterThan(20)
     expect(failures).toEqual([])
     holder.kill('SIGKILL')
-    for (const pid of leftovers()) process.kill(pid, 'SIGKILL')
-    await eventually(() => expect(leftovers()).toEqual([]))
+    for (const pid of processesOf(home)) process.kill(pid, 'SIGKILL')
+    await eventually(() => expect(processesOf(home)).toEqual([]))
     await start()
     expect(await request()).toBe(200)
     await scheduler.listen(Number(new URL(env['BLOOMERY_SCHEDULER_URL'] ?? '').port))
@@ -219,7 +213,7 @@ describe('the processes of the router', () => {
     expect(first.exitCode).toBe(0)
     expect(await workers()).toEqual(before)
     await stop(second)
-    expect(leftovers()).toEqual([])
+    expect(processesOf(home)).toEqual([])
   })
 
   it('are replaced without a failed request when the configuration changes', async () => {
@@ -233,8 +227,8 @@ describe('the processes of the router', () => {
       const now = await workers()
       expect([now['w0'], now['w1']]).not.toContain(before['w0'])
       expect([now['w0'], now['w1']]).not.toContain(before['w1'])
-      expect(leftovers()).not.toContain(before['w0'])
-      expect(leftovers()).not.toContain(before['w1'])
+      expect(processesOf(home)).not.toContain(before['w0'])
+      expect(processesOf(home)).not.toContain(before['w1'])
     })
     const { served, failures } = await load.stop()
     expect(served).toBeGreaterThan(50)
@@ -244,7 +238,7 @@ describe('the processes of the router', () => {
   it('name the port and its owner when it is taken', async () => {
     const squatter = createServer()
     await new Promise<void>((resolve) => squatter.listen(httpPort, '127.0.0.1', resolve))
-    const holder = spawn(process.execPath, [MAIN], { env, stdio: ['ignore', 'ignore', 'pipe'] })
+    const holder = spawn(process.execPath, [ROUTER_PROGRAM], { env, stdio: ['ignore', 'ignore', 'pipe'] })
     let text = ''
     holder.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
     await exited(holder)
@@ -256,7 +250,7 @@ describe('the processes of the router', () => {
 })
 
 async function start(over: NodeJS.ProcessEnv = {}): Promise<ChildProcess> {
-  const holder = spawn(process.execPath, [MAIN], { env: { ...env, ...over }, stdio: ['ignore', 'ignore', 'pipe'] })
+  const holder = spawn(process.execPath, [ROUTER_PROGRAM], { env: { ...env, ...over }, stdio: ['ignore', 'ignore', 'pipe'] })
   started.add(holder)
   let text = ''
   holder.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
@@ -269,29 +263,12 @@ async function stop(holder: ChildProcess): Promise<void> {
   await exited(holder)
 }
 
-const exited = async (child: ChildProcess): Promise<void> => {
-  if (child.exitCode === null && child.signalCode === null) await new Promise((resolve) => child.once('exit', resolve))
-}
-
 async function workers(): Promise<Record<string, number>> {
   const client = await ControlClient.connect(join(home, 'run/router'), 'holder.sock')
   const status = (await client?.ask({ do: 'status' })) as { workers: Record<string, number> } | undefined
   client?.close()
   return Object.fromEntries(Object.entries(status?.workers ?? {}).sort())
 }
-
-/** Processes that name this data folder. */
-const leftovers = (): number[] =>
-  readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`BLOOMERY_HOME=${home}\0`)
-      } catch {
-        return false
-      }
-    })
-    .map(Number)
 
 const request = (agent?: Agent): Promise<number> => requestAt(httpPort, agent)
 
@@ -335,30 +312,4 @@ function constantLoad(options: { keepAlive: boolean }): {
       return { served, failures }
     },
   }
-}
-
-async function eventually(assertion: () => unknown, timeoutMs = 10_000): Promise<void> {
-  const deadline = Date.now() + timeoutMs
-  for (;;) {
-    try {
-      await assertion()
-      return
-    } catch (error) {
-      if (Date.now() > deadline) throw error
-      await delay(25)
-    }
-  }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createTcpServer()
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }

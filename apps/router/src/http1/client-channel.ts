@@ -130,7 +130,10 @@ export class ClientChannel implements AnswerSink {
     const ahead = this.#ahead
     this.#ahead = undefined
     this.#resume()
-    if (ahead) this.#relay?.onClientRaw(ahead)
+    if (ahead) {
+      this.#relay?.onClientRaw(ahead)
+      this.#relay?.onRequestTurnEnd()
+    }
     if (this.#ended) this.#relay?.onClientRawEnd()
   }
 
