@@ -45,13 +45,21 @@ describe('every route and every role', () => {
     const nobody = await api.caller('without-scopes', [])
     const reader = await api.caller('only-reads', ['cloud_controller.read'])
     const ordinary = await api.caller('ordinary', [...USER_SCOPES])
+    const callers = [
+      { caller: nobody, scopes: [] },
+      { caller: reader, scopes: ['cloud_controller.read'] },
+      { caller: ordinary, scopes: [...USER_SCOPES] },
+    ] as const satisfies { caller: unknown; scopes: readonly string[] }[]
     for (const { method, url, permission } of api.app.declaredRoutes) {
       const rule = PERMISSIONS[permission]
       const address = url.replaceAll(/:\w+|\*/g, 'x')
       const closedTo = [
         ...(rule.scope === null ? [] : [nobody]),
         ...(rule.scope === 'write' ? [reader] : []),
-        ...(rule.adminOnly || 'anyOf' in rule ? [ordinary, reader] : []),
+        ...(rule.adminOnly ? [ordinary, reader] : []),
+        ...('anyOf' in rule ? callers.filter(({ scopes }) => !rule.anyOf.some((each) => scopes.includes(each))) : []).map(
+          ({ caller }) => caller,
+        ),
       ]
       for (const caller of closedTo)
         expect(`${method} ${url} ${caller.name} ${(await send(caller, method, address)).status}`).toBe(

@@ -9,9 +9,28 @@ import { isAdmin, isGlobalReader, type Principal } from './principal.js'
 export const PERMISSIONS = {
   public: { token: false, scope: null, adminOnly: false },
   /** Open to all; a token that is given is read, and lets its bearer see more. */
-  marketplace: { token: false, scope: null, adminOnly: false, readsToken: true },
-  /** Any valid token; lists are scoped to what the caller may see. */
-  authenticated: { token: true, scope: null, adminOnly: false },
+  marketplace: { token: false, scope: 'read', adminOnly: false, readsToken: true },
+  /** Any valid token: for what tokens themselves are about. */
+  token: { token: true, scope: null, adminOnly: false },
+  /** Any token that may read here at all; lists are scoped to what the caller may see. */
+  authenticated: { token: true, scope: 'read', adminOnly: false },
+  /** Everybody, where a feature flag says so. */
+  'organization.create': { token: true, scope: 'write', adminOnly: false },
+  /** Who the bearer is. */
+  openid: { token: true, scope: null, adminOnly: false, anyOf: ['openid'] },
+  /** For the dashboards of service brokers, whose tokens may do nothing else. */
+  'service.permissions': {
+    token: true,
+    scope: null,
+    adminOnly: false,
+    anyOf: [
+      'cloud_controller_service_permissions.read',
+      'cloud_controller.read',
+      'cloud_controller.admin',
+      'cloud_controller.admin_read_only',
+      'cloud_controller.global_auditor',
+    ],
+  },
   'org.read': { token: true, scope: 'read', adminOnly: false },
   'org.manage': { token: true, scope: 'write', adminOnly: false },
   'space.read': { token: true, scope: 'read', adminOnly: false },

@@ -1,6 +1,7 @@
 import { CfError } from '@bloomery/contracts'
 import type { Database, OauthClient, User } from '@bloomery/database'
 import { z } from 'zod'
+import { redeemCode } from './authorization-codes.js'
 import { logIn } from './log-in.js'
 import { OauthError } from './oauth-error.js'
 import { USER_SCOPES } from './scopes.js'
@@ -11,6 +12,7 @@ export interface TokenAnswer {
   readonly access_token: string
   readonly token_type: 'bearer'
   readonly refresh_token?: string
+  readonly id_token?: string
   readonly expires_in: number
   readonly scope: string
   readonly jti: string
@@ -32,11 +34,12 @@ export async function grant(parts: GrantParts, client: OauthClient, form: TokenF
       'unauthorized',
       'This platform does not accept assertions (jwt-bearer); log in with a user name and password.',
     )
-  if (!['password', 'refresh_token', 'client_credentials'].includes(grantType))
+  if (!['password', 'refresh_token', 'client_credentials', 'authorization_code'].includes(grantType))
     throw new OauthError('unsupported_grant_type', `Unsupported grant type: ${grantType}`)
   if (!client.grantTypes.includes(grantType)) throw new OauthError('unauthorized_client', `Unauthorized grant type: ${grantType}`)
   if (grantType === 'password') return passwordGrant(parts, client, form, loginHint)
   if (grantType === 'refresh_token') return refreshGrant(parts, client, form)
+  if (grantType === 'authorization_code') return codeGrant(parts, client, form)
   const { token, jti } = await parts.tokens.issueAccessToken(
     { clientId: client.clientId, scopes: client.scopes, grantType },
     client.accessTokenSeconds,
@@ -66,6 +69,16 @@ async function passwordGrant(
     data: { jti: refresh.jti, userGuid: user.guid, clientId: client.clientId, expiresAt: refresh.expiresAt },
   })
   return { ...answer(client, access.token, access.jti, subject.scopes), refresh_token: refresh.token }
+}
+
+async function codeGrant({ db, tokens, now }: GrantParts, client: OauthClient, form: TokenForm): Promise<TokenAnswer> {
+  const { user, scopes, nonce } = await redeemCode(db, client, form, now())
+  const all = subjectOf(user, client, 'authorization_code')
+  const subject = { ...all, scopes: all.scopes.filter((scope) => scopes.includes(scope)) }
+  const access = await tokens.issueAccessToken(subject, client.accessTokenSeconds)
+  const given = answer(client, access.token, access.jti, subject.scopes)
+  if (!subject.scopes.includes('openid')) return given
+  return { ...given, id_token: await tokens.issueIdToken(subject.user, client.clientId, nonce, client.accessTokenSeconds) }
 }
 
 /** The same refresh token is given back, so a request that is sent again does no harm. Scopes are those that the user has now. */

@@ -6,6 +6,7 @@ const STATUS = {
   invalid_request: 400,
   unsupported_grant_type: 400,
   invalid_scope: 400,
+  invalid_grant: 400,
   invalid_scim_resource: 400,
   unauthorized: 401,
   invalid_client: 401,

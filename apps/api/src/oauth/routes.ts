@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { CfError } from '@bloomery/contracts'
 import type { Context } from '../http/context.js'
 import { hostsOf } from '../http/base-url.js'
+import { authorizationRoutes } from './authorization-routes.js'
 import { clientRoutes } from './client-routes.js'
 import { authenticateClient, clientCredentials } from './clients.js'
 import { grant, type TokenForm } from './grants.js'
@@ -17,6 +18,7 @@ export function oauthRoutes(root: FastifyInstance, context: Context, tokens: Tok
     tokenRoutes(app, context, tokens, keys)
     userRoutes(app, context, tokens)
     clientRoutes(app, context)
+    authorizationRoutes(app, context, tokens)
   })
 }
 
@@ -73,24 +75,34 @@ function tokenRoutes(app: FastifyInstance, context: Context, tokens: Tokens, key
     }
   })
 
-  app.delete<{ Params: { jti: string } }>(
-    '/oauth/token/revoke/:jti',
-    { config: { permission: 'authenticated' } },
-    async (request) => {
-      const { jti } = request.params
-      const token = (request.headers.authorization ?? '').replace(/^bearer /i, '')
-      const own = await tokens.read(token, 'access')
-      const ofOwnUser = await db.refreshToken.findFirst({ where: { jti, userGuid: request.principal.guid } })
-      if (own.jti !== jti && !ofOwnUser && !request.principal.scopes.has('uaa.admin'))
-        throw new OauthError('insufficient_scope', 'Only one’s own tokens can be revoked.')
-      await tokens.revoke(jti)
-      return { status: 'ok' }
-    },
-  )
-
-  app.get('/oauth/authorize', { config: { permission: 'authenticated' } }, async () => {
-    throw new OauthError('invalid_request', 'This platform does not offer ssh yet, so there is no code to be had.')
+  app.delete<{ Params: { jti: string } }>('/oauth/token/revoke/:jti', { config: { permission: 'token' } }, async (request) => {
+    const { jti } = request.params
+    const token = (request.headers.authorization ?? '').replace(/^bearer /i, '')
+    const own = await tokens.read(token, 'access')
+    const ofOwnUser = await db.refreshToken.findFirst({ where: { jti, userGuid: request.principal.guid } })
+    if (own.jti !== jti && !ofOwnUser && !request.principal.scopes.has('uaa.admin'))
+      throw new OauthError('insufficient_scope', 'Only one’s own tokens can be revoked.')
+    await tokens.revoke(jti)
+    return { status: 'ok' }
   })
+
+  const userInfo = async (request: FastifyRequest) => {
+    const user = await db.user.findUnique({ where: { guid: request.principal.guid } })
+    if (!user) throw new OauthError('invalid_token', 'The token is of no user.')
+    return {
+      user_id: user.guid,
+      sub: user.guid,
+      user_name: user.username,
+      origin: user.origin,
+      name: [user.givenName, user.familyName].filter((part) => part !== null).join(' ') || user.username,
+      given_name: user.givenName,
+      family_name: user.familyName,
+      email: user.email ?? user.username,
+      email_verified: false,
+    }
+  }
+  app.get('/userinfo', { config: { permission: 'openid' } }, userInfo)
+  app.post('/userinfo', { config: { permission: 'openid' } }, userInfo)
 }
 
 function formOf(request: FastifyRequest): TokenForm {

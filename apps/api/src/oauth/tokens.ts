@@ -42,7 +42,7 @@ export class Tokens implements TokenVerifier {
   constructor(
     private readonly pool: Pool,
     private readonly keys: SigningKeys,
-    private readonly issuer: string,
+    readonly issuer: string,
     private readonly now: () => Date,
   ) {}
 
@@ -52,6 +52,35 @@ export class Tokens implements TokenVerifier {
 
   async issueRefreshToken(subject: TokenSubject, lifetimeSeconds: number): Promise<IssuedToken> {
     return this.#sign(subject, lifetimeSeconds, `${randomBytes(16).toString('hex')}-r`, 'refresh')
+  }
+
+  /** Tells a client who the user is; it opens nothing here. */
+  async issueIdToken(
+    user: NonNullable<TokenSubject['user']>,
+    clientId: string,
+    nonce: string | null,
+    lifetimeSeconds: number,
+  ): Promise<string> {
+    const { kid, key } = await this.keys.signer()
+    const issuedAt = Math.floor(this.now().getTime() / 1000)
+    return new SignJWT({
+      use: 'id',
+      azp: clientId,
+      user_id: user.guid,
+      user_name: user.username,
+      origin: user.origin,
+      email: user.email ?? user.username,
+      auth_time: issuedAt,
+      zid: 'uaa',
+      ...(nonce === null ? {} : { nonce }),
+    })
+      .setProtectedHeader({ alg: SIGNING_ALGORITHM, kid, typ: 'JWT' })
+      .setSubject(user.guid)
+      .setIssuer(this.issuer)
+      .setAudience(clientId)
+      .setIssuedAt(issuedAt)
+      .setExpirationTime(issuedAt + lifetimeSeconds)
+      .sign(key)
   }
 
   /** The claims of a token that we signed and that has not expired; whether it was revoked is for the caller to ask. */
@@ -102,8 +131,10 @@ export class Tokens implements TokenVerifier {
     this.#forget((claims) => claims.jti === jti)
   }
 
-  /** All tokens of a user that is gone or has a new password. */
+  /** All tokens of a user that is gone or has a new password, with what could become tokens. */
   async revokeUser(userGuid: string): Promise<void> {
+    await execute(this.pool, sql`DELETE FROM login_sessions WHERE user_guid = ${userGuid}`)
+    await execute(this.pool, sql`DELETE FROM authorization_codes WHERE user_guid = ${userGuid}`)
     await execute(
       this.pool,
       sql`UPDATE refresh_tokens SET revoked_at = clock_timestamp() WHERE user_guid = ${userGuid} AND revoked_at IS NULL`,
@@ -114,6 +145,8 @@ export class Tokens implements TokenVerifier {
   async removeExpired(): Promise<void> {
     await execute(this.pool, sql`DELETE FROM revoked_tokens WHERE expires_at < clock_timestamp()`)
     await execute(this.pool, sql`DELETE FROM refresh_tokens WHERE expires_at < clock_timestamp()`)
+    await execute(this.pool, sql`DELETE FROM login_sessions WHERE expires_at < clock_timestamp()`)
+    await execute(this.pool, sql`DELETE FROM authorization_codes WHERE expires_at < clock_timestamp()`)
   }
 
   async #refuseRevoked(claims: Claims): Promise<void> {

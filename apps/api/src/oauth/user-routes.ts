@@ -113,7 +113,7 @@ export function userRoutes(app: FastifyInstance, context: Context, tokens: Token
     return presentScimUser(user)
   })
 
-  app.put<ById>('/Users/:id/password', { config: { permission: 'authenticated' } }, async (request) => {
+  app.put<ById>('/Users/:id/password', { config: { permission: 'token' } }, async (request) => {
     const { scopes, guid } = request.principal
     const isOperator = scopes.has('uaa.admin')
     const isOwn = guid === request.params.id && scopes.has('password.write')

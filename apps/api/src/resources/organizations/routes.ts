@@ -60,7 +60,7 @@ export function organizationRoutes(app: FastifyInstance, context: Context): void
     return presentOrganization(organization, request.baseUrl)
   })
 
-  app.post('/v3/organizations', { config: { permission: 'authenticated' } }, async (request, reply) => {
+  app.post('/v3/organizations', { config: { permission: 'organization.create' } }, async (request, reply) => {
     if (!request.access.isAdmin && !(await isFeatureEnabled(db, 'user_org_creation'))) throw notAuthorized()
     const input = parseBody(CreateOrganization, request.body)
     const guid = randomUUID()

@@ -2,6 +2,7 @@ import { CfError } from '@bloomery/contracts'
 import type { ServiceBroker, Transaction } from '@bloomery/database'
 import type { CatalogService, DashboardClient } from '@bloomery/osb'
 import { recordAudit } from '../../http/audit.js'
+import { BROKER_MARK } from '../../oauth/broker-clients.js'
 import { hashPassword } from '../../oauth/passwords.js'
 
 /** What a dashboard's client may ask for: who the user is, and the user's rights on an instance. */
@@ -34,8 +35,7 @@ export async function removeDashboardClients(tx: Transaction, broker: ServiceBro
   await removeClients(tx, broker, [...(await clientsOf(tx, broker.guid))])
 }
 
-/** Clients carry their broker in a grant type of their own, which no request can ask for. */
-const ownerMark = (brokerGuid: string): string => `service-broker:${brokerGuid}`
+const ownerMark = (brokerGuid: string): string => `${BROKER_MARK}${brokerGuid}`
 
 async function clientsOf(tx: Transaction, brokerGuid: string): Promise<Set<string>> {
   const clients = await tx.oauthClient.findMany({ where: { grantTypes: { has: ownerMark(brokerGuid) } } })

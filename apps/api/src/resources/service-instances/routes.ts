@@ -65,7 +65,7 @@ export function serviceInstanceRoutes(app: FastifyInstance, context: Context): v
     return fetchParameters(context, request, reply, instance)
   })
 
-  app.get<ByGuid>(`${PATH}/permissions`, { config: { permission: 'authenticated' } }, async (request) => {
+  app.get<ByGuid>(`${PATH}/permissions`, { config: { permission: 'service.permissions' } }, async (request) => {
     const instance = await db.serviceInstance.findUnique({
       where: { guid: request.params.guid },
       include: { space: { include: { organization: true } } },
