@@ -1,13 +1,12 @@
-import { spawn } from 'node:child_process'
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { existsSync, watch, writeFileSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
-import { PassThrough, type Readable } from 'node:stream'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '@bloomery/telemetry'
 import { cgroupUsage } from '../docker/cgroup-usage.js'
 import { namesOf } from '../docker/names.js'
-import { type DiskKind, diskPaths, diskUsage, findDiskKind, isMounted, makeDisk, removeDisk } from '../disk/container-disk.js'
+import { type DiskKind, diskPaths, diskUsage, findDiskKind, makeDisk, removeDisk } from '../disk/container-disk.js'
 import {
   type Confinement,
   type ContainerEngine,
@@ -24,7 +23,7 @@ import { findMemoryVictim, type MemoryVictim, readKernelLog } from '../limits/me
 import { refusedProcesses } from '../limits/refused-processes.js'
 import { readRing } from '../output/ring-reader.js'
 import { isPortFree } from '../ports.js'
-import { isRoot, run } from '../run.js'
+import { isRoot } from '../run.js'
 import {
   placeSecretFiles,
   removeAllSecretFiles,
@@ -34,13 +33,15 @@ import {
 } from '../secret-files.js'
 import { hostTrust } from '../trust.js'
 import { type Cgroups, findCgroups } from './cgroup.js'
+import { closeLayers, openLayers, readInside } from './container-files.js'
+import { ADDRESS, ContainerRecords } from './container-records.js'
 import { execInSandbox } from './exec.js'
-import { isAlive, type ProcessState, readState } from './process-state.js'
+import { launchSupervisor } from './launch-supervisor.js'
+import { isAlive } from './process-state.js'
 import { treeUsage } from './process-tree.js'
-import { confinedTo, findSandbox, sandboxed, unconfined, VCAP } from './sandbox.js'
+import { findSandbox, sandboxed, unconfined, VCAP } from './sandbox.js'
 import type { SuperviseOrder } from './supervise.js'
 
-const ADDRESS = '127.0.0.1'
 const FIRST_PORT = 20_000
 const LAST_PORT = 29_999
 const POLL_MS = 250
@@ -62,16 +63,12 @@ export interface ProcessEngineOptions {
   readonly logger: Logger
 }
 
-/** As it lies on disk; the environment is not part of it. */
-interface Kept {
-  readonly spec: Omit<ContainerSpec, 'environment' | 'secretFiles'>
-}
-
 /** Processes of this machine, confined by bubblewrap, each under a supervisor that outlives the agent. For a first look without Docker. */
 export class ProcessEngine implements ContainerEngine {
   readonly kind = 'process'
   private readonly short: string
   private readonly secrets: string
+  private readonly records: ContainerRecords
   private readonly environments = new Map<string, Readonly<Record<string, string>>>()
   private readonly reserved = new Map<number, number>()
   private readonly listeners = new Set<() => void>()
@@ -82,6 +79,7 @@ export class ProcessEngine implements ContainerEngine {
 
   constructor(private readonly options: ProcessEngineOptions) {
     this.short = namesOf(options.installationId).short
+    this.records = new ContainerRecords(options.folder)
     this.secrets = secretFilesRoot(options.installationId, options.folder)
   }
 
@@ -132,7 +130,7 @@ export class ProcessEngine implements ContainerEngine {
   }
 
   async reserveEndpoint(ports: readonly number[]): Promise<ReservedEndpoint> {
-    const used = new Set((await this.all()).flatMap(({ publishedPorts }) => Object.values(publishedPorts)))
+    const used = new Set((await this.records.all()).flatMap(({ publishedPorts }) => Object.values(publishedPorts)))
     for (const [port, until] of this.reserved) if (until < Date.now()) this.reserved.delete(port)
     const chosen = []
     for (let tries = 0; chosen.length < ports.length; tries++) {
@@ -150,7 +148,7 @@ export class ProcessEngine implements ContainerEngine {
 
   async create(spec: ContainerSpec): Promise<SeenContainer> {
     const { disk, sandbox } = await this.ready()
-    const present = await this.find(spec.name)
+    const present = await this.records.find(spec.name)
     if (present !== undefined) return present
     if (!sandbox && !this.options.allowUnconfined && spec.labels['bloomery.sample'] !== 'true')
       throw new EngineError(
@@ -158,13 +156,12 @@ export class ProcessEngine implements ContainerEngine {
         'Without bubblewrap nothing but the sample app is run here, because it would have all that you have. ' +
           'Install it (apt-get install bubblewrap), use the docker engine, or accept the danger with BLOOMERY_PROCESS_UNCONFINED=true.',
       )
-    const folder = this.folderOf(spec.name)
+    const folder = this.records.folderOf(spec.name)
     try {
       await makeDisk(folder, { kind: disk, diskMb: spec.diskMb, layers: spec.layers.length })
       const { environment, ...kept } = await placeSecretFiles(this.secrets, spec)
       this.environments.set(spec.name, environment)
-      await writeFile(join(folder, 'container.json.new'), JSON.stringify({ spec: kept } satisfies Kept))
-      await rename(join(folder, 'container.json.new'), join(folder, 'container.json'))
+      await this.records.keep(spec.name, kept)
     } catch (error) {
       await removeDisk(folder)
       await removeSecretFiles(this.secrets, spec.name)
@@ -174,23 +171,23 @@ export class ProcessEngine implements ContainerEngine {
         { cause: error },
       )
     }
-    return this.get(spec.name)
+    return this.records.get(spec.name)
   }
 
   async start(name: string): Promise<SeenContainer> {
     const { sandbox, cgroups } = await this.ready()
-    const seen = await this.get(name)
+    const seen = await this.records.get(name)
     if (seen.status.state !== 'created') return seen
     const environment = this.environments.get(name)
     if (environment === undefined)
       throw new EngineError('conflict', `${name} was made by an agent that is gone; remove it and make it anew`)
-    const folder = this.folderOf(name)
-    const kept = await this.kept(name)
+    const folder = this.records.folderOf(name)
+    const kept = await this.records.specOf(name)
     if (kept === undefined) throw new EngineError('not-found', `There is no container ${name}`)
     const trust = hostTrust(this.options.trustHostCertificates ?? true)
-    const spec: ContainerSpec = { ...kept.spec, environment: { ...trust.environment, ...environment } }
+    const spec: ContainerSpec = { ...kept, environment: { ...trust.environment, ...environment } }
     const disk = diskPaths(folder, spec.layers.length)
-    const layers = await this.openLayers(folder, spec)
+    const layers = await openLayers(folder, spec)
     const groups = cgroups?.make(name, spec) ?? []
     const paths = { disk, layers, etc: this.etc }
     const run = sandbox
@@ -208,13 +205,13 @@ export class ProcessEngine implements ContainerEngine {
       fileSizeMb: spec.fileSizeMb,
       bell: this.bell,
     }
-    await this.launch(order)
+    await launchSupervisor(order, { entry: this.options.supervisorEntry, installationId: this.options.installationId })
     this.environments.delete(name)
-    return this.get(name)
+    return this.records.get(name)
   }
 
   async stop(name: string, graceSeconds: number): Promise<{ killed: boolean }> {
-    const state = readState(this.folderOf(name))
+    const state = this.records.stateOf(name)
     if (state === undefined || state.exit !== undefined || !isAlive(state)) return { killed: false }
     signal(state.supervisor.pid, 'SIGTERM')
     const ended = await this.endsWithin(name, graceSeconds * 1000)
@@ -225,7 +222,7 @@ export class ProcessEngine implements ContainerEngine {
   }
 
   async kill(name: string, which: 'SIGKILL' | 'SIGTERM'): Promise<void> {
-    const state = readState(this.folderOf(name))
+    const state = this.records.stateOf(name)
     if (state === undefined || state.exit !== undefined) return
     if (which === 'SIGTERM') return signal(state.supervisor.pid, 'SIGTERM')
     // The supervisor stays to tell how it ended.
@@ -236,43 +233,29 @@ export class ProcessEngine implements ContainerEngine {
   }
 
   async remove(name: string): Promise<void> {
-    const folder = this.folderOf(name)
+    const folder = this.records.folderOf(name)
     await this.kill(name, 'SIGKILL')
-    const state = readState(folder)
+    const state = this.records.stateOf(name)
     if (state !== undefined && !(await this.endsWithin(name, 5000))) signal(state.supervisor.pid, 'SIGKILL')
     this.environments.delete(name)
-    const kept = await this.kept(name)
-    for (let i = 0; i < (kept?.spec.layers.length ?? 0); i++) {
-      const merged = join(folder, `merged${i}`)
-      if (await isMounted(merged)) await run('umount', [merged]).catch(() => run('umount', ['-l', merged]))
-    }
+    await closeLayers(folder, (await this.records.specOf(name))?.layers.length ?? 0)
     this.prepared?.cgroups?.remove(name)
     await removeSecretFiles(this.secrets, name)
     await removeDisk(folder)
   }
 
   async find(name: string): Promise<SeenContainer | undefined> {
-    const kept = await this.kept(name)
-    if (kept === undefined) return undefined
-    const { spec } = kept
-    return {
-      name,
-      purpose: spec.purpose,
-      labels: spec.labels,
-      status: statusOf(readState(this.folderOf(name))),
-      address: ADDRESS,
-      publishedPorts: Object.fromEntries((spec.endpoint?.ports ?? []).map(({ internal, external }) => [internal, external])),
-    }
+    return this.records.find(name)
   }
 
   async list(purpose: ContainerPurpose): Promise<SeenContainer[]> {
-    return (await this.all()).filter((container) => container.purpose === purpose)
+    return (await this.records.all()).filter((container) => container.purpose === purpose)
   }
 
   async wait(name: string, abort?: AbortSignal): Promise<Extract<ContainerStatus, { state: 'exited' }>> {
     for (;;) {
       abort?.throwIfAborted()
-      const { status } = await this.get(name)
+      const { status } = await this.records.get(name)
       if (status.state === 'exited') return status
       await delay(POLL_MS, undefined, abort === undefined ? {} : { signal: abort })
     }
@@ -281,23 +264,23 @@ export class ProcessEngine implements ContainerEngine {
   async *output(name: string, { after, signal: abort }: { after?: string; signal: AbortSignal }): AsyncIterable<OutputLine> {
     const ended = this.wait(name, abort)
     ended.catch(() => undefined)
-    yield* readRing(diskPaths(this.folderOf(name), 0).ring, { after, signal: abort, ended })
+    yield* readRing(diskPaths(this.records.folderOf(name), 0).ring, { after, signal: abort, ended })
   }
 
   async usage(names: readonly string[]): Promise<ReadonlyMap<string, ContainerUsage>> {
     const found = new Map<string, ContainerUsage>()
     for (const name of names) {
-      const state = readState(this.folderOf(name))
+      const state = this.records.stateOf(name)
       if (state?.target === undefined || state.exit !== undefined || !isAlive(state)) continue
       const grouped = this.prepared?.cgroups === undefined ? undefined : await cgroupUsage(state.target).catch(() => undefined)
-      const diskBytes = await diskUsage(this.folderOf(name)).catch(() => 0)
+      const diskBytes = await diskUsage(this.records.folderOf(name)).catch(() => 0)
       found.set(name, { ...(grouped ?? treeUsage(state.target)), diskBytes })
     }
     return found
   }
 
   async refusedProcesses(name: string): Promise<number | undefined> {
-    const state = readState(this.folderOf(name))
+    const state = this.records.stateOf(name)
     return state?.target === undefined || this.prepared?.cgroups === undefined ? undefined : refusedProcesses(state.target)
   }
 
@@ -311,7 +294,7 @@ export class ProcessEngine implements ContainerEngine {
     command: readonly string[],
     options: { user?: 'vcap' | 'root'; environment?: Record<string, string> } = {},
   ) {
-    const state = readState(this.folderOf(name))
+    const state = this.records.stateOf(name)
     if (state?.target === undefined || state.exit !== undefined) throw new EngineError('not-found', `${name} does not run`)
     if (options.user === 'root') throw new EngineError('refused', 'There is no root inside a process of this engine')
     const { sandbox } = await this.ready()
@@ -338,37 +321,17 @@ export class ProcessEngine implements ContainerEngine {
   }
 
   async readTar(name: string, path: string): Promise<Readable> {
-    const kept = await this.kept(name)
-    if (kept === undefined) throw new EngineError('not-found', `There is no container ${name}`)
-    const inside = resolve('/', path)
-    const place = this.placeOf(name, kept.spec, inside)
-    if (place === undefined) throw new EngineError('not-found', `${path} is not a place where ${name} keeps files`)
-    // Confined like the app: a link that it made must not lead to what only the platform may read.
+    const spec = await this.records.specOf(name)
+    if (spec === undefined) throw new EngineError('not-found', `There is no container ${name}`)
     const { sandbox } = await this.ready()
-    const tar = (at: string) => ['tar', '-C', dirname(at), '-cf', '-', '--', basename(at)]
-    const [program = '', ...args] = sandbox
-      ? confinedTo(place.source, place.target, tar(inside))
-      : tar(join(place.source, inside.slice(place.target.length)))
-    const user = !sandbox && isRoot() ? { uid: VCAP, gid: VCAP } : {}
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...user })
-    const stream = new PassThrough()
-    let complaint = ''
-    child.stderr.on('data', (part: Buffer) => (complaint += part.toString()))
-    child.stdout.pipe(stream, { end: false })
-    child.once('error', (error) => stream.destroy(error))
-    child.once('close', (code) =>
-      code === 0
-        ? stream.end()
-        : stream.destroy(new EngineError('not-found', `Could not read ${path} of ${name}: ${complaint.trim()}`)),
-    )
-    return stream
+    return readInside({ name, folder: this.records.folderOf(name), spec, path, sandbox })
   }
 
   async cleanUp({ everything, graceSeconds = 10 }: { everything: boolean; graceSeconds?: number }): Promise<void> {
-    const names = (await readdir(this.options.folder).catch(() => [])).filter((name) => name !== 'etc' && name !== 'changed')
+    const names = (await this.records.names()).filter((name) => name !== 'etc' && name !== 'changed')
     await Promise.all(
       names.map(async (name) => {
-        const present = await this.find(name)
+        const present = await this.records.find(name)
         if (present !== undefined && !everything) return
         if (present !== undefined) await this.stop(name, graceSeconds)
         await this.remove(name)
@@ -407,116 +370,14 @@ export class ProcessEngine implements ContainerEngine {
     return this.prepared
   }
 
-  private folderOf(name: string): string {
-    if (!/^[a-zA-Z0-9][\w.-]*$/.test(name)) throw new EngineError('refused', `'${name}' is no name for a container`)
-    return join(this.options.folder, name)
-  }
-
-  private async kept(name: string): Promise<Kept | undefined> {
-    const text = await readFile(join(this.folderOf(name), 'container.json'), 'utf8').catch(() => undefined)
-    return text === undefined ? undefined : (JSON.parse(text) as Kept)
-  }
-
-  private async get(name: string): Promise<SeenContainer> {
-    const seen = await this.find(name)
-    if (seen === undefined) throw new EngineError('not-found', `There is no container ${name}`)
-    return seen
-  }
-
-  private async all(): Promise<SeenContainer[]> {
-    const names = await readdir(this.options.folder).catch(() => [])
-    const seen = await Promise.all(names.map((name) => this.find(name)))
-    return seen.filter((container) => container !== undefined)
-  }
-
-  /** Root mounts an overlay; without root the layers are copied, the lowest first. */
-  private async openLayers(folder: string, spec: ContainerSpec): Promise<{ path: string; target: string }[]> {
-    const disk = diskPaths(folder, spec.layers.length)
-    const opened = []
-    for (const [i, { lower, target }] of spec.layers.entries()) {
-      const writable = disk.layers[i]
-      if (writable === undefined) continue
-      if (!isRoot()) {
-        for (const layer of [...lower].reverse())
-          await run('cp', ['-a', '--no-preserve=ownership', '--reflink=auto', `${layer}/.`, writable.upper])
-        opened.push({ path: writable.upper, target })
-        continue
-      }
-      const path = join(folder, `merged${i}`)
-      await mkdir(path, { recursive: true })
-      const options = `lowerdir=${lower.join(':')},upperdir=${writable.upper},workdir=${writable.work}`
-      if (!(await isMounted(path))) await run('mount', ['-t', 'overlay', 'overlay', '-o', options, path])
-      opened.push({ path, target })
-    }
-    return opened
-  }
-
-  private async launch(order: SuperviseOrder): Promise<void> {
-    const child = spawn(process.execPath, ['--max-semi-space-size=1', '--max-old-space-size=64', this.options.supervisorEntry], {
-      cwd: '/',
-      detached: true,
-      env: { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', BLOOMERY_INSTALLATION: this.options.installationId },
-      stdio: ['pipe', 'pipe', 'pipe'],
-    })
-    child.unref()
-    child.stdin.end(JSON.stringify(order))
-    let complaint = ''
-    child.stderr.on('data', (part: Buffer) => (complaint += part.toString()))
-    try {
-      await new Promise<void>((started, failed) => {
-        const timer = setTimeout(() => failed(new Error('it did not answer in time')), START_TIMEOUT_MS)
-        const over = (error?: Error) => {
-          clearTimeout(timer)
-          if (error === undefined) started()
-          else failed(error)
-        }
-        child.stdout.once('data', () => over())
-        child.once('error', over)
-        child.once('exit', () => over(new Error(complaint.trim() || 'it ended at once')))
-      })
-    } catch (error) {
-      child.kill('SIGKILL')
-      throw new EngineError('refused', `The supervisor of a process could not start: ${messageOf(error)}`, { cause: error })
-    } finally {
-      child.stdout.destroy()
-      child.stderr.destroy()
-    }
-  }
-
   private async endsWithin(name: string, ms: number): Promise<boolean> {
     for (const until = Date.now() + ms; ;) {
-      const state = readState(this.folderOf(name))
+      const state = this.records.stateOf(name)
       if (state === undefined || state.exit !== undefined || !isAlive(state)) return true
       if (Date.now() > until) return false
       await delay(50)
     }
   }
-
-  /** The folder of the machine that holds a path inside, and where it is seen. */
-  private placeOf(name: string, spec: Kept['spec'], path: string): { source: string; target: string } | undefined {
-    const folder = this.folderOf(name)
-    const disk = diskPaths(folder, spec.layers.length)
-    const places = [
-      ...spec.mounts.map(({ source, target }) => ({ source, target })),
-      ...spec.layers.map(({ target }, i) => ({
-        source: isRoot() ? join(folder, `merged${i}`) : (disk.layers[i]?.upper ?? ''),
-        target,
-      })),
-      { source: disk.varTmp, target: '/var/tmp' },
-      { source: disk.tmp, target: '/tmp' },
-      { source: disk.home, target: '/home/vcap' },
-    ]
-    const inside = places.filter(({ target }) => path === target || path.startsWith(`${target}/`))
-    return inside.sort((a, b) => b.target.length - a.target.length)[0]
-  }
-}
-
-function statusOf(state: ProcessState | undefined): ContainerStatus {
-  if (state === undefined) return { state: 'created' }
-  if (state.exit !== undefined) return { state: 'exited', ...state.exit, finishedAt: new Date(state.exit.finishedAt) }
-  if (isAlive(state)) return { state: 'running', startedAt: new Date(state.startedAt) }
-  // Nobody is left to tell how it ended.
-  return { state: 'exited', exitCode: 137, outOfMemory: false, finishedAt: new Date(), reason: 'its supervisor is gone' }
 }
 
 function signal(pid: number, which: NodeJS.Signals): void {
