@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, statfs, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -144,6 +145,50 @@ const GIVEN_UP_MS = 10_000
     const healthy = await stage({ buildpacks: ['plain'] }).catch(() => undefined)
     expect(healthy?.error).toMatch(/does not exist/)
   }, 60_000)
+
+  const canMount = process.getuid?.() === 0 && existsSync('/dev/loop-control')
+  ;(canMount ? it : it.skip)(
+    'writing at full speed fills no disk, whatever the build may write; what is full takes no build',
+    async () => {
+      await stager.close()
+      const folder = join(bench.home, 'builds-small')
+      const make = 'truncate -s 1G "$1" && mkfs.ext4 -q -m 0 "$1" && mkdir "$2" && mount -o loop "$1" "$2"'
+      execFileSync('sh', ['-ec', make, 'make', join(bench.home, 'small.img'), folder])
+      const small = bench.makeStager({ nodeId: 'small', timeoutMs: 60_000 })
+      const over = new AbortController()
+      let least = Infinity
+      const looking = (async () => {
+        while (!over.signal.aborted) {
+          const { bavail, bsize } = await statfs(folder)
+          least = Math.min(least, bavail * bsize)
+          await delay(5)
+        }
+      })()
+      try {
+        await eventually(() => small.isReady, { timeoutMs: 20_000 })
+        await bench.addBuildpack(
+          'flood',
+          buildpack('for i in 1 2 3 4; do dd if=/dev/zero of=/tmp/flood-$i bs=4M 2>/dev/null & done; wait; sleep 60'),
+        )
+        const { build } = await bench.addBuild({ files: APP, buildpacks: ['flood'], diskMb: 8192 })
+        await small.offer(build)
+        expect(await bench.build(build)).toMatchObject({ state: 'FAILED', failure: { cause: 'machine-disk' } })
+        expect(least).toBeGreaterThan(1024 ** 2)
+        await writeFile(join(folder, 'other'), Buffer.alloc(800 * 1024 ** 2))
+        const next = await bench.addBuild({ files: APP, buildpacks: ['flood'] })
+        await small.offer(next.build)
+        expect(await bench.build(next.build)).toMatchObject({
+          failure: { cause: 'machine-disk', nextStep: expect.stringMatching(/bloom gc/) },
+        })
+      } finally {
+        over.abort()
+        await looking
+        await small.close()
+        execFileSync('umount', [folder])
+      }
+    },
+    180_000,
+  )
 })
 
 describe('handing over what a staging has left', () => {

@@ -17,6 +17,7 @@ import { RuntimeSources } from './runtimes/runtime-sources.js'
 import { RuntimeStore } from './runtimes/runtime-store.js'
 import { holderName, Stager } from './stager.js'
 import { AppCaches } from './staging/app-cache.js'
+import { SpaceLayers } from './staging/space-layers.js'
 
 /** Starts this machine's stager. */
 export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Promise<void> }> {
@@ -62,6 +63,7 @@ export async function startStager(env: NodeJS.ProcessEnv): Promise<{ close(): Pr
     buildpacks: new BuildpackStore(join(config.folder, 'buildpacks'), config.buildpacksFolder, blobstore),
     runtimes: new RuntimeStore(runtimesFolder, sources, process.arch, logger),
     caches: new AppCaches(join(config.folder, 'caches'), blobstore),
+    spaceLayers: new SpaceLayers(join(config.folder, 'space-layers')),
     clientSettings: () => (settings ??= readClientSettings(config.proxies, logger, config.clients)),
     nodeId: config.nodeId,
     image: config.image,

@@ -7,6 +7,8 @@ import type { Nudge } from '@bloomery/contracts'
 import { planStaging } from '@bloomery/domain'
 import { BuildRun, type BuildRunParts } from './build-run.js'
 import { type CapacitySource } from './capacity.js'
+import { LeftoverRows } from './leftovers/leftover-rows.js'
+import { Tidier } from './leftovers/tidier.js'
 import { STAGER_LABEL } from './staging/labels.js'
 import { removeContainers } from './staging/run-container.js'
 import type { StagingParts } from './staging/stage-build.js'
@@ -14,6 +16,7 @@ import { StagingLog } from './staging/staging-log.js'
 
 const SWEEP_MS = 2_000
 const TIDY_MS = 3_600_000
+const ASKED_MS = 5_000
 const LEASE_TTL_MS = 15_000
 
 export interface StagerParts extends StagingParts, BuildRunParts {
@@ -174,17 +177,39 @@ export class Stager {
     }
   }
 
+  /** Hourly, and when an operator asks; what there is to tidy stands in the rows meanwhile. */
   async #tidy(): Promise<void> {
-    const { builds, buildpacks, runtimes, caches, logger } = this.parts
+    const { builds, buildpacks, runtimes, caches, spaceLayers, engine, workFolder, nodeId, logger } = this.parts
+    const tidier = new Tidier({
+      stores: [
+        () => buildpacks.leftovers(),
+        () => runtimes.leftovers(),
+        () => caches.leftovers((guids) => builds.existingApps(guids)),
+      ],
+      engine,
+      workFolder,
+      nodeId,
+      isUnderWay: (guid) => this.#running.has(guid),
+      logger,
+    })
+    const leftovers = new LeftoverRows(builds.pool, nodeId)
+    let tidiedAt = Date.now()
+    let listed = false
     while (!this.#stop.signal.aborted) {
-      await this.#pause(TIDY_MS)
-      if (this.#stop.signal.aborted) return
-      const tidied = await Promise.allSettled([
-        buildpacks.evict(),
-        runtimes.evict(),
-        caches.evict((guids) => builds.existingApps(guids)),
-      ])
-      for (const outcome of tidied) if (outcome.status === 'rejected') logger.warn({ err: outcome.reason }, 'tidying failed')
+      await this.#pause(ASKED_MS)
+      if (this.#stop.signal.aborted || !this.#ready) continue
+      try {
+        const due = Date.now() - tidiedAt > TIDY_MS || (await leftovers.isAsked())
+        if (due) {
+          tidiedAt = Date.now()
+          await tidier.tidy()
+          await spaceLayers.evict()
+        }
+        if (due || !listed) await leftovers.replace(await tidier.list())
+        listed = true
+      } catch (error) {
+        logger.warn({ err: error }, 'tidying failed')
+      }
     }
   }
 

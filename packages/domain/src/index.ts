@@ -134,6 +134,7 @@ export {
 export { versionKey } from './staging/version-key.js'
 export { parseVersionRange, VersionRangeError, type VersionSpan } from './staging/version-range.js'
 export { explainFailure, type FailureExplanation, type StagingEnd, type StagingLimits } from './staging/explain-failure.js'
+export { type FileSystem, isMachineFull, untilNextLookMs } from './staging/machine-disk.js'
 export { type FailureCause } from './staging/failure-cause.js'
 export {
   planStaging,

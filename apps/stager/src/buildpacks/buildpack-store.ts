@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { extractZip } from '@bloomery/archives'
 import type { Blobstore } from '@bloomery/blobstore'
 import type { BuildpackRecord } from '../builds/build-record.js'
+import type { Leftover } from '../leftovers/leftover.js'
 import { VCAP } from '../staging/owned-files.js'
 
 const run = promisify(execFile)
@@ -69,13 +70,23 @@ export class BuildpackStore {
     return join(this.systemFolder, name, 'manifest.yml')
   }
 
-  /** Removes what no staging has used for a week. */
-  async evict(): Promise<void> {
-    for (const name of await readdir(this.folder).catch(() => [])) {
-      const path = join(this.folder, name)
-      const { mtimeMs } = await stat(path)
-      if (Date.now() - mtimeMs > UNUSED_MS) await rm(path, { recursive: true, force: true })
+  /** What no staging has used for a week. */
+  async leftovers(): Promise<readonly Leftover[]> {
+    const names = await readdir(this.folder).catch((): string[] => [])
+    const unused = async (name: string): Promise<boolean> => {
+      const found = await stat(join(this.folder, name)).catch(() => undefined)
+      return found !== undefined && Date.now() - found.mtimeMs > UNUSED_MS
     }
+    const left = await Promise.all(names.map(async (name) => ((await unused(name)) ? [name] : [])))
+    return left.flat().map((name) => ({
+      path: `buildpacks/${name}`,
+      kind: 'buildpack',
+      reason: 'unpacked buildpack that no build has used for a week',
+      folder: join(this.folder, name),
+      remove: async () => {
+        if (await unused(name)) await rm(join(this.folder, name), { recursive: true, force: true })
+      },
+    }))
   }
 
   #once(name: string, make: (target: string) => Promise<void>): Promise<string> {

@@ -6,6 +6,7 @@ export interface ClaimedBuild {
   readonly guid: string
   readonly appGuid: string
   readonly appName: string
+  readonly spaceGuid: string
   readonly token: bigint
   readonly attempts: number
   readonly cancelRequested: boolean

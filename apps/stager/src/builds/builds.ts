@@ -73,7 +73,7 @@ export class Builds {
     if (claimed === 0) return undefined
     const [found] = await rows<Omit<ClaimedBuild, 'logRateLimit'> & { logRateLimit: bigint }>(
       this.pool,
-      sql`SELECT b.guid, b.app_guid AS "appGuid", a.name AS "appName", b.claim_token AS token, b.attempts,
+      sql`SELECT b.guid, b.app_guid AS "appGuid", a.name AS "appName", a.space_guid AS "spaceGuid", b.claim_token AS token, b.attempts,
             b.cancel_requested AS "cancelRequested", b.package_guid AS "packageGuid",
             p.state AS "packageState", p.blob_key AS "packageBlobKey", p.sha256 AS "packageSha256", p.size_bytes AS "packageBytes", b.droplet_guid AS "dropletGuid",
             EXISTS (SELECT 1 FROM builds e WHERE e.package_guid = b.package_guid AND e.guid <> b.guid) AS "isRestage",

@@ -8,6 +8,7 @@ import { createGzip } from 'node:zlib'
 import { extractTar, extractZip, packTar } from '@bloomery/archives'
 import type { Logger } from '@bloomery/telemetry'
 import { z } from 'zod'
+import type { Leftover } from '../leftovers/leftover.js'
 import { linkTree, makeFolder, VCAP } from '../staging/owned-files.js'
 import type { Published } from './choose-version.js'
 import type { Dependency } from './manifest.js'
@@ -15,6 +16,7 @@ import type { Choice, Offer, RuntimeSources } from './runtime-sources.js'
 
 const LIMITS = { maxEntries: 100_000, maxBytes: 2 * 1024 ** 3, maxRatio: 500 }
 const UNUSED_MS = 30 * 24 * 3_600_000
+const INTERRUPTED_MS = 3_600_000
 /** In the archive of a droplet, where the first buildpack's runtime lies; the packer looks for it under this name. */
 const MEMBERS = '.members'
 /** What is known about each: where it came from and with which checksum. */
@@ -85,21 +87,44 @@ export class RuntimeStore {
     await this.#packing
   }
 
-  /** Removes what was not used for a month, and what an interrupted installation left. */
-  async evict(): Promise<void> {
+  /** What was not used for a month, what an interrupted installation left, and what belonged to either. */
+  async leftovers(): Promise<readonly Leftover[]> {
     const present = await readdir(this.folder).catch((): string[] => [])
-    const members = await readdir(join(this.folder, MEMBERS)).catch((): string[] => [])
-    for (const name of members)
-      if (!present.includes(name.split('@')[0] ?? '')) await rm(join(this.folder, MEMBERS, name), { force: true })
-    for (const name of await readdir(join(this.folder, RECORDS)).catch((): string[] => []))
-      if (!present.includes(name.replace(/\.json$/, ''))) await rm(join(this.folder, RECORDS, name), { force: true })
-    for (const name of present) {
-      if (OWN.includes(name)) continue
-      const path = join(this.folder, name)
-      const { mtimeMs } = await stat(path)
-      const limit = name.startsWith('.new-') ? 3_600_000 : UNUSED_MS
-      if (Date.now() - mtimeMs > limit) await rm(path, { recursive: true, force: true })
+    const isOver = async (name: string): Promise<boolean> => {
+      const found = await stat(join(this.folder, name)).catch(() => undefined)
+      return found !== undefined && Date.now() - found.mtimeMs > (name.startsWith('.new-') ? INTERRUPTED_MS : UNUSED_MS)
     }
+    const over = await Promise.all(
+      present.filter((name) => !OWN.includes(name)).map(async (name) => ((await isOver(name)) ? [name] : [])),
+    )
+    const beside = await Promise.all(
+      [MEMBERS, RECORDS].map(async (own) =>
+        (await readdir(join(this.folder, own)).catch((): string[] => []))
+          .filter((name) => !present.includes(runtimeOf(name)))
+          .map((name) => `${own}/${name}`),
+      ),
+    )
+    const leftover = (name: string, reason: string, stillOver: () => Promise<boolean>): Leftover => ({
+      path: `runtimes/${name}`,
+      kind: 'runtime',
+      reason,
+      folder: join(this.folder, name),
+      remove: async () => {
+        if (await stillOver()) await rm(join(this.folder, name), { recursive: true, force: true })
+      },
+    })
+    return [
+      ...over
+        .flat()
+        .map((name) =>
+          leftover(
+            name,
+            name.startsWith('.new-') ? 'of an installation that was interrupted' : 'runtime that no build has used for a month',
+            () => isOver(name),
+          ),
+        ),
+      ...beside.flat().map((name) => leftover(name, 'of a runtime that is gone', () => Promise.resolve(true))),
+    ]
   }
 
   async #install(key: string, dependency: Dependency, { source, published }: Choice & { kind: 'source' }): Promise<Runtime> {
@@ -215,6 +240,10 @@ async function* withoutEnd(archive: AsyncIterable<Buffer>): AsyncGenerator<Buffe
     held = all.subarray(end)
   }
 }
+
+/** `node-22…@deps_0_node.gz` and `node-22….json` belong to `node-22…`. */
+const runtimeOf = (beside: string): string =>
+  beside.includes('@') ? (beside.split('@')[0] ?? '') : beside.replace(/\.json$/, '')
 
 /** The folder that is the runtime: the one named, or a single one at the top. */
 async function rootOf(unpacked: string, named: string | undefined): Promise<string> {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { createGzip } from 'node:zlib'
 import { extractTar, packTar } from '@bloomery/archives'
 import { type Blobstore, BlobError } from '@bloomery/blobstore'
+import type { Leftover } from '../leftovers/leftover.js'
 import { folderBytes, makeWritableFolder } from './workspace.js'
 
 const LIMITS = { maxEntries: 1_000_000, maxBytes: 16 * 1024 ** 3, maxRatio: 1000 }
@@ -56,11 +57,19 @@ export class AppCaches {
     await this.blobstore.put(cacheKey(appGuid, stack), body)
   }
 
-  /** Removes the folders of apps that are no more. `exists` answers for many at once. */
-  async evict(exists: (appGuids: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> {
-    const present = await readdir(this.folder).catch(() => [])
+  /** The folders of apps that are no more. `exists` answers for many at once. */
+  async leftovers(exists: (appGuids: readonly string[]) => Promise<ReadonlySet<string>>): Promise<readonly Leftover[]> {
+    const present = await readdir(this.folder).catch((): string[] => [])
     const alive = await exists(present)
-    for (const appGuid of present) if (!alive.has(appGuid)) await rm(join(this.folder, appGuid), { recursive: true, force: true })
+    return present
+      .filter((appGuid) => !alive.has(appGuid))
+      .map((appGuid) => ({
+        path: `caches/${appGuid}`,
+        kind: 'cache',
+        reason: 'build cache of an app that is deleted',
+        folder: join(this.folder, appGuid),
+        remove: () => rm(join(this.folder, appGuid), { recursive: true, force: true }),
+      }))
   }
 
   get #isShared(): boolean {

@@ -2,7 +2,7 @@ import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 
-const AppLayer = z.object({
+export const AppLayer = z.object({
   /** Its name in the droplet, e.g. ./app/node_modules. */
   name: z.string(),
   /** What its content depends on, as the buildpack says. */

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { type Blobstore, BlobError } from '@bloomery/blobstore'
 import { contentDigest, PACKAGE_LIMITS } from '@bloomery/archives'
 import { type ContainerEngine, type ContainerSpec, EngineError, type LayerMount, type Mount } from '@bloomery/containers'
-import { BINDING_FILES_FOLDER, explainFailure } from '@bloomery/domain'
+import { BINDING_FILES_FOLDER, explainFailure, isMachineFull } from '@bloomery/domain'
 import type { Keyring } from '@bloomery/secrets'
 import type { Logger } from '@bloomery/telemetry'
 import { z } from 'zod'
@@ -28,6 +28,7 @@ import { providePackage } from './provide-package.js'
 import { removeAsVcap } from './remove-as-vcap.js'
 import { removeContainers, runContainer } from './run-container.js'
 import { shortBytes } from './short-bytes.js'
+import { makerOf, type SpaceLayers } from './space-layers.js'
 import type { StagingLog } from './staging-log.js'
 import { checksumOf, presentBuildpacks, readStagingResult } from './staging-result.js'
 import { storeDroplet } from './store-droplet.js'
@@ -46,6 +47,7 @@ export interface StagingParts {
   readonly buildpacks: BuildpackStore
   readonly runtimes: RuntimeStore
   readonly caches: AppCaches
+  readonly spaceLayers: SpaceLayers
   readonly clientSettings: () => Promise<ClientSettings>
   readonly nodeId: string
   readonly image: string
@@ -104,15 +106,17 @@ function explained(error: unknown): unknown {
       'Have the operator build it: node stacks/build.mjs',
       { cause: error },
     )
-  if ((error instanceof EngineError || error instanceof BlobError) && error.kind === 'no-space')
-    return stagingError(
-      'machine-disk',
-      'no disk space left on the machine that stages apps',
-      'Have the operator free disk space (bloom gc), then push again.',
-      { cause: error },
-    )
+  if ((error instanceof EngineError || error instanceof BlobError) && error.kind === 'no-space') return machineFull(error)
   return error
 }
+
+const machineFull = (cause?: unknown) =>
+  stagingError(
+    'machine-disk',
+    'no disk space left on the machine that stages apps',
+    'Have the operator free disk space (bloom gc), then push again.',
+    { cause },
+  )
 
 type Prepared = Awaited<ReturnType<typeof prepareBuildpack>>
 
@@ -174,6 +178,8 @@ class Staging {
       cachesClearedAt: clearedAt,
     })
     await this.workspace.begin()
+    // Nothing is begun that would have to be ended at once.
+    if (isMachineFull(await this.workspace.disk())) throw machineFull()
     const archive = await this.#package()
     // What lies at an address may have changed since.
     if (chosen.buildpacks.every(({ kind }) => kind === 'kept')) {
@@ -222,12 +228,21 @@ class Staging {
     const cache = await parts.caches.open(build.appGuid, build.stack, given.clearedAt)
     const droplets = parts.cellDroplets()
     const layersFile = parts.caches.layersFile(build.appGuid, build.stack)
-    const layers = await readAppLayers(layersFile, droplets)
+    const own = await readAppLayers(layersFile, droplets)
+    const maker = (source: string) => makerOf({ source, stack: build.stack, imageDigest: given.imageDigest })
+    const makers = new Set(prepared.flatMap(({ source }) => (source === undefined ? [] : [maker(source)])))
+    const others = await parts.spaceLayers.read(build.spaceGuid, droplets, makers, given.clearedAt)
+    const layers = [...own, ...others.filter(({ layer }) => !own.some((each) => each.layer === layer))]
     const plan = {
       stack: build.stack,
       skipDetect: given.skipDetect,
       buildpacks: prepared.map(({ entry }) => entry),
-      layers: layers.map(({ name: folder, key, layer }) => ({ name: folder, key, path: join(LAYERS_MOUNT, layer, folder) })),
+      layers: layers.map(({ name: folder, key, layer }, i) => ({
+        name: folder,
+        key,
+        path: join(LAYERS_MOUNT, layer, folder),
+        of: i < own.length ? 'app' : 'space',
+      })),
     }
     await workspace.make(plan, [
       'cache',
@@ -297,7 +312,13 @@ class Staging {
         mounted: layers.map(({ layer }) => layer),
         layers: result.droplet.layers,
       })
-      if (handed !== undefined) await writeAppLayers(layersFile, handed)
+      if (handed !== undefined) {
+        await writeAppLayers(layersFile, handed)
+        const last = result.lifecycle_metadata.buildpacks.at(-1)
+        const source = prepared.find(({ entry }) => entry.key === last?.key)?.source
+        // What lies at an address may be another thing tomorrow: such layers are the app's alone.
+        if (source !== undefined) await parts.spaceLayers.add(build.spaceGuid, handed, maker(source))
+      }
     }
     log.say('Uploading complete')
     log.say(`Cell ${parts.nodeId} stopping instance ${build.guid}`)

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import type { Mount } from '@bloomery/containers'
+import type { FileSystem } from '@bloomery/domain'
 import { z } from 'zod'
 import { VCAP } from './owned-files.js'
 
@@ -67,9 +68,10 @@ export class Workspace {
     )
   }
 
-  async freeBytes(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.folder)
-    return bavail * bsize
+  /** The file system that builds write on. */
+  async disk(): Promise<FileSystem> {
+    const { bavail, blocks, bsize } = await statfs(this.folder)
+    return { totalBytes: blocks * bsize, freeBytes: bavail * bsize }
   }
 
   /** Files inside belong to vcap; without root some may be out of reach, and `asVcap` removes those. */
