@@ -151,6 +151,11 @@ for (const [kind, works] of await workingEngines())
         const first = await staged({ files: examplePath('ruby-app') })
         const look = serving(first.command, 'curl -s localhost:$PORT/')
         expect(await bench.inDroplet(first.droplet.sha256, look)).toMatch(/Hello from ruby-app, instance 0, Ruby 3\.\d/)
+        const bare = await bench.inDroplet(
+          first.droplet.sha256,
+          `ruby -e 'require "sinatra/base"; puts "found without bundle exec"'`,
+        )
+        expect(bare).toContain('found without bundle exec')
         const second = await staged({ files: examplePath('ruby-app'), app: first.app, environment: ANEW })
         expect(second.log).toContain('gems restored from the last droplet')
         expect(await bench.inDroplet(second.droplet.sha256, look)).toMatch(/Hello from ruby-app/)

@@ -62,6 +62,23 @@ const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'py
     const third = await staged({ files: { ...files, 'new.txt': 'newer' }, app: first.app })
     expect(third.log).toContain('node_modules restored from the last droplet')
     await compareWithLayers(third.droplet)
+    // Another app of the space with the same lock installs nothing either, and stands on the same layers.
+    const other = JSON.stringify({
+      ...JSON.parse(String(files['package.json'])),
+      description: 'another',
+      scripts: { start: 'node y' },
+    })
+    const another = await staged({ files: { ...files, 'package.json': other }, environment: { COLOUR: 'green' } })
+    expect(another.log).toContain('node_modules restored from another app of this space with the same lock')
+    await compareWithLayers(another.droplet)
+    expect((await bench.foldersOf(another.droplet.sha256)).slice(1)).toEqual(
+      (await bench.foldersOf(third.droplet.sha256)).slice(1),
+    )
+    const again = await staged({ files: { ...files, 'package.json': other, 'new.txt': 'x' }, app: another.app })
+    expect(again.log).toContain('node_modules restored from the last droplet')
+    const changed = { ...MS_LOCK, packages: { ...MS_LOCK.packages, '': { ...MS_LOCK.packages[''], license: 'MIT' } } }
+    const otherLock = await staged({ files: { ...files, 'package-lock.json': JSON.stringify(changed) } })
+    expect(otherLock.log).toContain('Installing node modules')
   }, 180_000)
 
   const compareWithLayers = async (droplet: DropletRow) => {

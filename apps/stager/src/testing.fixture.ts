@@ -23,6 +23,7 @@ import { RuntimeSources } from './runtimes/runtime-sources.js'
 import { RuntimeStore } from './runtimes/runtime-store.js'
 import { holderName, Stager } from './stager.js'
 import { AppCaches } from './staging/app-cache.js'
+import { SpaceLayers } from './staging/space-layers.js'
 import { folderBytes } from './staging/workspace.js'
 
 export const IMAGE = process.env['BLOOMERY_STACK_IMAGE'] ?? 'bloomery/stack:bookworm'
@@ -119,7 +120,7 @@ export interface Bench {
   /** As if the apps' last droplets lay on another machine. */
   forgetLayers(): Promise<void>
   /** Runs a shell script in a container of the droplet, with the environment that a cell gives, and answers what it printed. */
-  inDroplet(sha256: string, script: string, memoryMb?: number): Promise<string>
+  inDroplet(sha256: string, script: string, memoryMb?: number, environment?: Readonly<Record<string, string>>): Promise<string>
   close(): Promise<void>
 }
 export interface BuildRow {
@@ -200,6 +201,7 @@ export async function makeBench(
         buildpacks: new BuildpackStore(join(home, 'buildpacks'), join(repository, 'buildpacks'), blobstore),
         runtimes: new RuntimeStore(RUNTIMES, sources, process.arch, silentLogger),
         caches: new AppCaches(join(home, 'caches'), blobstore),
+        spaceLayers: new SpaceLayers(join(home, 'space-layers')),
         clientSettings: () => readClientSettings({}, silentLogger, { home: homedir(), go: {} }),
         nodeId,
         image: IMAGE,
@@ -262,10 +264,11 @@ export async function makeBench(
     foldersOf,
     usedBytes: (folder) => folderBytes(join(home, folder)),
     forgetLayers: async () => {
+      await rm(join(home, 'space-layers'), { recursive: true, force: true })
       for (const name of await readdir(join(home, 'caches'), { recursive: true }))
         if (name.endsWith('.layers.json')) await rm(join(home, 'caches', name))
     },
-    inDroplet: async (sha256, script, memoryMb = 1024) => {
+    inDroplet: async (sha256, script, memoryMb = 1024, environment = {}) => {
       const name = `look-${randomUUID()}`
       const reserved = await engine.reserveEndpoint([8080], [])
       await engine.create({
@@ -274,7 +277,7 @@ export async function makeBench(
         labels: {},
         image: IMAGE,
         command: ['bash', '-c', `cd "$HOME"; for f in ../profile.d/*; do . "$f"; done; ${script}`],
-        environment: { ...RUNTIME, MEMORY_LIMIT: `${memoryMb}m`, PORT: String(reserved.ports[0]?.internal) },
+        environment: { ...RUNTIME, ...environment, MEMORY_LIMIT: `${memoryMb}m`, PORT: String(reserved.ports[0]?.internal) },
         workingDirectory: '/home/vcap',
         mounts: [],
         layers: [{ lower: await foldersOf(sha256), target: '/home/vcap' }],

@@ -1,5 +1,6 @@
 """npm, Yarn 1, Yarn 2 and later, pnpm: how each installs, runs scripts and leaves out what serves development alone."""
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,10 @@ from package_json import BUILD_SCRIPTS
 
 # Differs from push to push, or belongs to the running of this buildpack.
 VOLATILE = ("VCAP_", "CF_INSTANCE_", "BLOOMERY_", "HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_", "MEMORY_LIMIT", "MEMORY_AVAILABLE", "TMPDIR")
+# All that an installation reads which runs no script of any package.
+READ_BY_MANAGERS = ("BP_", "COREPACK_", "HTTP", "NODE_", "NO_PROXY", "NPM_", "PNPM_", "YARN_")
+# What package.json says for people and for the running app; scripts of the installation keep an app from having a key at all.
+DESCRIPTIVE = ("author", "bugs", "contributors", "description", "exports", "homepage", "keywords", "license", "main", "private", "repository", "scripts", "type")
 ADVICE = (
     (re.compile(r"E404|404 Not Found|ERR_PNPM_FETCH_404|Package not found"), "A package or version does not exist in the registry; see its name above."),
     (re.compile(r"ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ECONNRESET"), "The package registry could not be reached. Push node_modules with the app, or have the operator configure a mirror."),
@@ -67,11 +72,17 @@ def production():
 
 
 def key_of(staging, package, runtime):
-    total = hashlib.sha256(f"2 {runtime}\n".encode())
-    for path in (staging.build / "package.json", package.lock(), staging.build / ".npmrc"):
+    total = hashlib.sha256(f"3 {runtime}\n".encode())
+    # The same lock in two apps is the same packages, whatever their package.json says of authors and start scripts.
+    decisive = {name: value for name, value in package.content.items() if name not in DESCRIPTIVE}
+    total.update(json.dumps(decisive, sort_keys=True).encode())
+    for path in (package.lock(), staging.build / ".npmrc"):
         content = path.read_bytes() if path.is_file() else b""
         total.update(f"{path.name} {len(content)}\n".encode() + content)
+    scripts = package.runs_scripts_of_packages()
     for name in sorted(os.environ):
+        if not scripts and not name.upper().startswith(READ_BY_MANAGERS):
+            continue
         if not name.startswith(VOLATILE) and name not in ("PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "DATABASE_URL"):
             total.update(f"{name}={os.environ[name]}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
@@ -87,8 +98,9 @@ class Manager:
     def install_or_restore(self, runtime, whole):
         pushed = self.modules.is_dir()
         key = key_of(self.staging, self.package, runtime) if self.package.is_reproducible() and not pushed and not whole else None
-        if key and members.restore(self.staging, "./app/node_modules", self.modules, key):
-            log.step("Dependencies are unchanged: node_modules restored from the last droplet")
+        whose = members.restore(self.staging, "./app/node_modules", self.modules, key) if key else None
+        if whose:
+            log.step(f"Dependencies are unchanged: node_modules restored from {whose}")
             return
         self.install(whole)
         if key and self.modules.is_dir() and not self.modules.is_symlink():

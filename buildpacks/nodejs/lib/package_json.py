@@ -79,6 +79,17 @@ class Package:
     def has_dependencies(self):
         return any(self._map(key) for key in ("dependencies", "optionalDependencies", "devDependencies")) or self.has_workspaces()
 
+    def runs_scripts_of_packages(self):
+        """Whether installing runs programs of the packages, which may read anything. Only npm's lock tells."""
+        lock = self.lock()
+        try:
+            packages = json.loads(lock.read_text("utf-8-sig")).get("packages") if lock and lock.suffix == ".json" else None
+        except ValueError:
+            return True
+        if not isinstance(packages, dict):
+            return True
+        return any(not isinstance(entry, dict) or entry.get("hasInstallScript") for entry in packages.values())
+
     def is_reproducible(self):
         """Whether what is installed follows from lock, configuration and environment alone."""
         if any(name in self.scripts for name in (*INSTALL_SCRIPTS, *BUILD_SCRIPTS)) or self.has_workspaces():

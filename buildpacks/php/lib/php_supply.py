@@ -65,8 +65,9 @@ def composer(staging, options, version):
         text = options.composer_path.read_bytes() + lock.read_bytes()
         arguments = f"1 {version} {platform.machine()} {options.list('COMPOSER_INSTALL_OPTIONS')}\n"
         key = hashlib.sha256(arguments.encode() + text).hexdigest()
-        if members.restore(staging, f"./app/{folder.relative_to(staging.build)}", folder, key):
-            log.step("Dependencies are unchanged: packages restored from the last droplet")
+        whose = members.restore(staging, f"./app/{folder.relative_to(staging.build)}", folder, key)
+        if whose:
+            log.step(f"Dependencies are unchanged: packages restored from {whose}")
             list_packages(staging, options)
             return
     os.environ.update({

@@ -119,11 +119,12 @@ def install(staging, requirements, text, name, pinned, version):
         key = hashlib.sha256("\n".join(["2", version, platform.machine(), str(staging.index), *settings, text]).encode()).hexdigest()
     packages = staging.own / "lib"
     scripts = staging.own / "bin"
-    if key and members.restore(staging, f"./deps/{staging.index}/lib", packages, key):
+    whose = members.restore(staging, f"./deps/{staging.index}/lib", packages, key) if key else None
+    if whose:
         kept = packages / ".bloomery-scripts"
         for script in kept.iterdir() if kept.is_dir() else []:
             shutil.copy2(script, scripts / script.name)
-        log.step("Dependencies are unchanged: packages restored from the last droplet")
+        log.step(f"Dependencies are unchanged: packages restored from {whose}")
         return
     log.step(f"Installing packages ({name})")
     own = {path.name for path in scripts.iterdir()}

@@ -111,8 +111,9 @@ def install_gems(staging, gemfile, version):
             total.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
         key = total.hexdigest()
     folder = staging.own / BUNDLE
-    if key and members.restore(staging, f"./deps/{staging.index}/{BUNDLE}", folder, key):
-        log.step("Dependencies are unchanged: gems restored from the last droplet")
+    whose = members.restore(staging, f"./deps/{staging.index}/{BUNDLE}", folder, key) if key else None
+    if whose:
+        log.step(f"Dependencies are unchanged: gems restored from {whose}")
         return
     line = ["bundle", "install"] + (["--local"] if cached else [])
     log.step(f"Installing dependencies: {' '.join(line)} (without {os.environ['BUNDLE_WITHOUT'].replace(':', ', ')})")

@@ -3,6 +3,7 @@ import tempfile
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 from buildpack_paths import load
 
@@ -15,6 +16,7 @@ dotnet = load("dotnet_core", "dotnet_project")
 nginx = load("nginx", "nginx_template")
 package_json = load("nodejs", "package_json")
 components = load("nodejs", "node_components")
+managers = load("nodejs", "managers")
 locked = load("python", "locked")
 
 
@@ -133,6 +135,26 @@ class Node(Folder):
         self.assertEqual(self.manager(), ("yarn-berry", None))
         self.put("pnpm-lock.yaml", "lockfileVersion: '9.0'\n")
         self.assertEqual(self.manager(), ("pnpm", None))
+
+    def key(self, environment=None, lock_extra=None, **package):
+        self.put("package.json", {"name": "a", "dependencies": {"ms": "2.1.3"}, **package})
+        self.put("package-lock.json", {"packages": {"": {"name": "a"}, "node_modules/ms": {"version": "2.1.3", **(lock_extra or {})}}})
+        with mock.patch.dict("os.environ", environment or {}, clear=True):
+            return managers.key_of(SimpleNamespace(build=self.build), package_json.Package(self.build), "node 22")
+
+    def test_what_installed_packages_depend_on(self):
+        plain = self.key()
+        self.assertEqual(plain, self.key(description="another app", scripts={"start": "node x"}, environment={"COLOUR": "green"}))
+        for other in (
+            self.key(environment={"NPM_CONFIG_REGISTRY": "https://r"}),
+            self.key(environment={"npm_config_registry": "https://r"}),
+            self.key(overrides={"ms": "2.0.0"}),
+            self.key(lock_extra={"integrity": "sha512-x"}),
+        ):
+            self.assertNotEqual(plain, other)
+        # A script of a package may read anything.
+        scripted = self.key(lock_extra={"hasInstallScript": True})
+        self.assertNotEqual(scripted, self.key(lock_extra={"hasInstallScript": True}, environment={"COLOUR": "green"}))
 
     def test_components_of_every_lock(self):
         npm = {"packages": {"": {}, "node_modules/a/node_modules/@b/c": {"version": "1.0.0", "integrity": "sha512-AAAA"}, "node_modules/d": {"version": "1", "dev": True}}}

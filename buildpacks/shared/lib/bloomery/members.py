@@ -1,7 +1,7 @@
-"""Restores a folder as the app's last droplet had it.
+"""Restores a folder as the app's last droplet had it, or as another app of the space has installed it.
 
 A buildpack marks a folder with a key of all that its content depends on. While the key is the same, the folder is taken as it was: by a
-link where the platform has the last droplet's folder mounted, else from the archive of it in the app's own cache.
+link where the platform has a droplet's folder mounted, else from the archive of it in the app's own cache.
 """
 import json
 import shutil
@@ -10,6 +10,8 @@ import subprocess
 from . import runtimes
 
 MARKER = ".bloomery-key"
+LAST = "the last droplet"
+WHOSE = {"app": LAST, "space": "another app of this space with the same lock"}
 
 
 def mark(folder, key):
@@ -17,22 +19,25 @@ def mark(folder, key):
 
 
 def restore(staging, archive_name, folder, key):
-    """`archive_name`: the folder's name in the droplet, e.g. ./app/node_modules. False where there is nothing that fits."""
-    return link(staging, archive_name, folder, key) or unpack_member(staging.cache, archive_name, folder, key)
+    """`archive_name`: the folder's name in the droplet, e.g. ./app/node_modules. Answers whose it was, for people; None where nothing fits."""
+    found = link(staging, archive_name, folder, key)
+    if found:
+        return found
+    return LAST if unpack_member(staging.cache, archive_name, folder, key) else None
 
 
 def link(staging, archive_name, folder, key):
     """What is mounted cannot be written to, so this is for the buildpack that runs last."""
     plan = runtimes.plan()
     if plan.get("skipDetect") and int(staging.index) != len(plan["buildpacks"]) - 1:
-        return False
+        return None
     layer = next((each for each in plan.get("layers", []) if each["name"] == archive_name and each["key"] == key), None)
     if not layer:
-        return False
+        return None
     if folder.exists():
         shutil.rmtree(folder)
     folder.symlink_to(layer["path"], target_is_directory=True)
-    return True
+    return WHOSE[layer["of"]]
 
 
 def unpack_member(cache, archive_name, folder, key):
