@@ -99,14 +99,19 @@ describe('components, bom and gc', () => {
   })
   it('lists what it would delete, and deletes only when told to', async () => {
     const listed = {
-      total: { blobs: 1, bytes: 2048 },
-      resources: [{ key: 'droplets/d', bytes: 2048, reason: 'old', app: { name: 'shop' } }],
+      total: { blobs: 1, leftovers: 1, bytes: 3072 },
+      resources: [
+        { key: 'droplets/d', bytes: 2048, reason: 'old', app: { name: 'shop' }, machine: null },
+        { key: 'runtimes/node-1', bytes: 1024, reason: 'unused', app: null, machine: 'm1' },
+      ],
     }
     bloom.answer('GET /bloomery/v1/garbage', 200, listed)
     bloom.answer('POST /bloomery/v1/garbage/actions/collect', 200, listed)
-    expect((await bloom.run('gc --dry-run')).stdout).toMatch(/droplets\/d +shop +old[^]*Would delete 1 blob, 2K/)
+    expect((await bloom.run('gc --dry-run')).stdout).toMatch(
+      /droplets\/d +shop +old\n1K +runtimes\/node-1 +m1 +unused[^]*Would delete 1 blob and 1 leftover on machines, 3K/,
+    )
     expect(bloom.cloud.requests.some((request) => request.startsWith('POST'))).toBe(false)
-    expect((await bloom.run('gc')).stdout).toContain('Deleted 1 blob, 2K')
+    expect((await bloom.run('gc')).stdout).toMatch(/Deleted 1 blob and 1 leftover on machines, 3K\.\n.*within seconds/)
   })
 })
 

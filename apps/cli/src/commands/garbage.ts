@@ -2,12 +2,14 @@ import { formatSize } from '@bloomery/client'
 import type { Context } from '../context.js'
 
 interface Listed {
-  readonly total: { readonly blobs: number; readonly bytes: number }
+  readonly total: { readonly blobs: number; readonly leftovers: number; readonly bytes: number }
   readonly resources: readonly {
     readonly key: string
     readonly bytes: number
     readonly reason: string
     readonly app: { readonly name: string } | null
+    /** Where it lies on a stager's machine; null in the blob store. */
+    readonly machine: string | null
   }[]
 }
 
@@ -18,9 +20,12 @@ export async function collectGarbage({ client, terminal }: Context, flags: { rea
     : await client.post<Listed>(`${path}/actions/collect`, undefined)
   if (resources.length === 0) return terminal.line('Nothing is kept without need.')
   terminal.table(
-    ['size', 'bits', 'app', 'reason'],
-    resources.map(({ key, bytes, reason, app }) => [formatSize(bytes), key, app?.name ?? '', reason]),
+    ['size', 'bits', 'app', 'machine', 'reason'],
+    resources.map(({ key, bytes, reason, app, machine }) => [formatSize(bytes), key, app?.name ?? '', machine ?? '', reason]),
   )
-  const what = `${total.blobs} ${total.blobs === 1 ? 'blob' : 'blobs'}, ${formatSize(total.bytes)}`
-  terminal.line(flags.dryRun ? `\nWould delete ${what}. Delete them with: bloom gc` : `\nDeleted ${what}.`)
+  const counted = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`
+  const what = `${counted(total.blobs, 'blob', 'blobs')} and ${counted(total.leftovers, 'leftover', 'leftovers')} on machines, ${formatSize(total.bytes)}`
+  if (flags.dryRun) return terminal.line(`\nWould delete ${what}. Delete them with: bloom gc`)
+  terminal.line(`\nDeleted ${what}.`)
+  if (total.leftovers > 0) terminal.line('Machines delete theirs within seconds; what is needed again by then stays.')
 }

@@ -210,10 +210,13 @@ describe('garbage', () => {
     await db.droplet.update({ where: { guid: 'waste-0' }, data: { reusedAt: at(1) } })
     api.blobs.blobs.set('droplets/nobody', { bytes: Buffer.alloc(7), modifiedAt: at(3) })
     api.blobs.blobs.set('foreign/thing', { bytes: Buffer.alloc(7), modifiedAt: at(300) })
+    await db.machineLeftover.create({
+      data: { nodeId: 'm1', path: 'runtimes/node-1', kind: 'runtime', bytes: 1000n, reason: 'unused' },
+    })
     expect((await place.developer.get('/bloomery/v1/garbage')).status).toBe(403)
     const listed = await place.admin.get('/bloomery/v1/garbage')
     expect(listed.body).toEqual({
-      total: { blobs: 3, bytes: 27 },
+      total: { blobs: 3, leftovers: 1, bytes: 1027 },
       resources: [
         {
           key: 'droplets/waste-2',
@@ -221,6 +224,7 @@ describe('garbage', () => {
           bytes: 10,
           reason: expect.stringMatching(/neither current/),
           app: { guid: app.guid, name: 'wasteful' },
+          machine: null,
         },
         {
           key: 'droplets/waste-1',
@@ -228,15 +232,30 @@ describe('garbage', () => {
           bytes: 10,
           reason: expect.any(String),
           app: { guid: app.guid, name: 'wasteful' },
+          machine: null,
         },
-        { key: 'droplets/nobody', kind: 'ownerless', bytes: 7, reason: expect.stringMatching(/belongs to nothing/), app: null },
+        {
+          key: 'droplets/nobody',
+          kind: 'ownerless',
+          bytes: 7,
+          reason: expect.stringMatching(/belongs to nothing/),
+          app: null,
+          machine: null,
+        },
+        { key: 'runtimes/node-1', kind: 'runtime', bytes: 1000, reason: 'unused', app: null, machine: 'm1' },
       ],
     })
     expect(api.blobs.blobs.has('droplets/waste-1')).toBe(true)
     const reader = await api.caller('reader', ['cloud_controller.admin_read_only', 'cloud_controller.read'])
     expect((await reader.post('/bloomery/v1/garbage/actions/collect')).status).toBe(403)
     const root = await api.caller('root', adminScopes)
-    expect((await root.post('/bloomery/v1/garbage/actions/collect')).body.total).toEqual({ blobs: 3, bytes: 27 })
+    expect((await root.post('/bloomery/v1/garbage/actions/collect')).body.total).toEqual({
+      blobs: 3,
+      leftovers: 1,
+      bytes: 1027,
+    })
+    // The machine itself deletes it, if it is still without need there.
+    expect((await db.machineLeftover.findFirst())?.askedAt).toBeInstanceOf(Date)
     expect([...api.blobs.blobs.keys()].filter((key) => /waste|nobody|foreign/.test(key)).sort()).toEqual([
       'droplets/waste-0',
       'droplets/waste-3',
