@@ -1,16 +1,12 @@
-import { appendFileSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { type Driver, openDriver } from '../../e2e/drivers.js'
-import { eventually, type Platform, REPOSITORY, startPlatform } from '../../e2e/platform.js'
+import { eventually, REPOSITORY, startPlatform } from '../../e2e/platform.js'
 import { seconds, summary } from '../statistics.js'
 import { bareTools, type BareTool } from './bare-tools.js'
 
 const RUNS = Number(process.env['BENCH_RUNS'] ?? 3)
-const PUSHES = Number(process.env['BENCH_PUSHES'] ?? 10)
-const IDLE_MS = 8_000
-const ASK_EVERY_MS = 25
 
 interface Listed<T> {
   readonly resources: readonly T[]
@@ -77,63 +73,6 @@ async function oneApp(api: Api, tool: BareTool, run: number) {
   }
 }
 
-/** Asks an app again and again and keeps how long each answer took, in milliseconds. */
-async function latencies(
-  platform: Platform,
-  until: Promise<unknown>,
-): Promise<{ p99: number; answers: number; failures: number }> {
-  const times: number[] = []
-  let [over, failures] = [false, 0]
-  void until.finally(() => (over = true))
-  while (!over) {
-    const began = performance.now()
-    const { status } = await platform.request('neighbour.apps.localhost').catch(() => ({ status: 0 }))
-    if (status !== 200) failures++
-    times.push(performance.now() - began)
-    await delay(ASK_EVERY_MS)
-  }
-  times.sort((a, b) => a - b)
-  return { p99: Math.round((times[Math.floor(times.length * 0.99)] ?? 0) * 10) / 10, answers: times.length, failures }
-}
-
-/** Many pushes at once beside an app that must go on answering. */
-async function manyPushes(platform: Platform, driver: Driver) {
-  const path = mkdtempSync(join(tmpdir(), 'bloomery-bench-'))
-  try {
-    cpSync(join(REPOSITORY, 'examples/express-app'), path, {
-      recursive: true,
-      filter: (source) => !source.endsWith('node_modules'),
-    })
-    await driver.ok(['push', 'neighbour', '-p', join(REPOSITORY, 'examples/hello-node'), '--no-manifest', '-m', '128M'])
-    await eventually(
-      'it answers',
-      60,
-      () => platform.request('neighbour.apps.localhost'),
-      ({ status }) => status === 200,
-    )
-    const idle = await latencies(platform, delay(IDLE_MS))
-    let failed = 0
-    const pushing = seconds(() =>
-      Promise.all(
-        Array.from({ length: PUSHES }, async (_, i) => {
-          const own = mkdtempSync(join(tmpdir(), 'bloomery-bench-'))
-          cpSync(path, own, { recursive: true })
-          writeFileSync(join(own, 'number.txt'), String(i))
-          const { code } = await driver.run(['push', `many-${i}`, '-p', own, '--no-manifest', '-m', '128M'], {
-            timeoutMs: 840_000,
-          })
-          if (code !== 0) failed++
-          rmSync(own, { recursive: true, force: true })
-        }),
-      ),
-    )
-    const busy = await latencies(platform, pushing)
-    return { pushes: PUSHES, failed, seconds: Math.round(await pushing), idle, busy, allowedP99: Math.max(2 * idle.p99, 20) }
-  } finally {
-    rmSync(path, { recursive: true, force: true })
-  }
-}
-
 export async function run() {
   const platform = await startPlatform({ engine: 'docker' })
   const driver = await openDriver('bloom', platform)
@@ -167,7 +106,6 @@ export async function run() {
         identicalReused: runs.every(({ reused }) => reused),
       }
     }
-    if (PUSHES > 0) results['manyPushes'] = await manyPushes(platform, driver)
   } finally {
     driver.close()
     await platform.stop()

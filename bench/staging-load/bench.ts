@@ -1,0 +1,90 @@
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Driver, openDriver } from '../../e2e/drivers.js'
+import { eventually, type Platform, REPOSITORY, startPlatform } from '../../e2e/platform.js'
+import { seconds } from '../statistics.js'
+import { watchMemory } from './stager-memory.js'
+
+const PUSHES = Number(process.env['BENCH_PUSHES'] ?? 10)
+const IDLE_MS = 10_000
+const ASK_EVERY_MS = 25
+const SETTLE_MS = 10_000
+const NEIGHBOUR = 'neighbour.apps.localhost'
+
+/** Asks an app again and again and keeps how long each answer took, in milliseconds. */
+async function latencies(platform: Platform, until: Promise<unknown>) {
+  const times: number[] = []
+  let [over, failures] = [false, 0]
+  void until.finally(() => (over = true))
+  while (!over) {
+    const began = performance.now()
+    const { status } = await platform.request(NEIGHBOUR).catch(() => ({ status: 0 }))
+    if (status !== 200) failures++
+    times.push(performance.now() - began)
+    await delay(ASK_EVERY_MS)
+  }
+  times.sort((a, b) => a - b)
+  const at = (part: number): number => Math.round((times[Math.floor(times.length * part)] ?? 0) * 10) / 10
+  return { p50: at(0.5), p99: at(0.99), answers: times.length, failures }
+}
+
+/** One app, pushed with a file of its own so that no two are the same. */
+async function push(driver: Driver, name: string): Promise<boolean> {
+  const path = mkdtempSync(join(tmpdir(), 'bloomery-bench-'))
+  try {
+    cpSync(join(REPOSITORY, 'examples/express-app'), path, {
+      recursive: true,
+      filter: (source) => !source.endsWith('node_modules'),
+    })
+    writeFileSync(join(path, 'name.txt'), name)
+    const { code } = await driver.run(['push', name, '-p', path, '--no-manifest', '-m', '128M'], { timeoutMs: 840_000 })
+    return code === 0
+  } finally {
+    rmSync(path, { recursive: true, force: true })
+  }
+}
+
+/** Many pushes at once beside an app that must go on answering: whether all succeed, its latency before and meanwhile, the stager's memory. */
+export async function run() {
+  const platform = await startPlatform({ engine: 'docker' })
+  const driver = await openDriver('bloom', platform)
+  try {
+    await driver.ok(['push', 'neighbour', '-p', join(REPOSITORY, 'examples/hello-node'), '--no-manifest', '-m', '128M'])
+    await eventually(
+      'it answers',
+      60,
+      () => platform.request(NEIGHBOUR),
+      ({ status }) => status === 200,
+    )
+    // The runtime is on the machine then, as on any that has staged a Node app before.
+    if (!(await push(driver, 'first'))) throw new Error('the first push failed')
+    const idle = await latencies(platform, delay(IDLE_MS))
+    const memory = watchMemory(platform.home)
+    let failed = 0
+    const pushing = seconds(() =>
+      Promise.all(
+        Array.from({ length: PUSHES }, async (_, i) => {
+          if (!(await push(driver, `many-${i}`))) failed++
+        }),
+      ),
+    )
+    const busy = await latencies(platform, pushing)
+    await delay(SETTLE_MS)
+    const allowed = Math.max(2 * idle.p99, 20)
+    return {
+      pushes: PUSHES,
+      failed,
+      seconds: Math.round(await pushing),
+      idleMs: idle,
+      busyMs: busy,
+      allowedP99Ms: allowed,
+      stagerMb: memory.stop(),
+      met: failed === 0 && busy.failures === 0 && busy.p99 <= allowed,
+    }
+  } finally {
+    driver.close()
+    await platform.stop()
+  }
+}
