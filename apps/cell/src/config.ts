@@ -10,6 +10,7 @@ import {
   parseEnvironment,
   PlatformEnv,
   SchedulerUrlEnv,
+  tcpPortRanges,
 } from '@bloomery/config'
 import { z } from 'zod'
 
@@ -24,6 +25,10 @@ const CellEnv = z.object({
   ...SchedulerUrlEnv.shape,
   ...LogsUrlEnv.shape,
   ...EngineEnv.shape,
+  BLOOMERY_TCP_BIND: z
+    .string()
+    .optional()
+    .describe('Address at which TCP routes are served, where it is not that of the public ports'),
   BLOOMERY_CELL_ADDRESS: z.string().default('127.0.0.1').describe('Address at which other machines reach the ports of instances'),
   BLOOMERY_CELL_TLS_PORT: z.coerce
     .number()
@@ -100,6 +105,7 @@ export function loadCellConfig(source: NodeJS.ProcessEnv) {
       allowUnconfined: env.BLOOMERY_PROCESS_UNCONFINED,
       platform: {
         bind: env.BLOOMERY_BIND,
+        tcp: { bind: env.BLOOMERY_TCP_BIND ?? env.BLOOMERY_BIND, ranges: tcpPortRanges(env) },
         ports: [env.BLOOMERY_HTTP_PORT, env.BLOOMERY_HTTPS_PORT, env.BLOOMERY_SSH_PORT].filter((port) => port > 0),
         hosts: apiHosts(env).filter((host) => host.includes('.') && !/^[\d.]+$/.test(host)),
       },

@@ -1,3 +1,4 @@
+import type { PublicPorts } from './docker/firewall.js'
 import { fileURLToPath } from 'node:url'
 import type { Logger } from '@bloomery/telemetry'
 import type { DiskKind } from './disk/container-disk.js'
@@ -19,7 +20,7 @@ export interface EngineOptions {
   readonly trustHostCertificates: boolean
   /** Lets `process` run what it cannot confine. */
   readonly allowUnconfined: boolean
-  readonly platform?: { readonly bind: string; readonly ports: readonly number[]; readonly hosts: readonly string[] }
+  readonly platform?: PublicPorts & { readonly hosts: readonly string[] }
   /** The program that supervises one process; `process-supervisor.entry.js` beside the role's own by default. */
   readonly supervisorEntry?: string
   readonly logger: Logger

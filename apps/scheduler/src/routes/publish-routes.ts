@@ -96,9 +96,11 @@ export class RoutePublisher {
 
   async #publish(pending: PendingPublication): Promise<void> {
     const { pool, lease, clock, feed, sessions } = this.deps
-    await guarded(pool, lease, (on) =>
-      recordWithdrawals(on, pending.withdrawn, { epoch: lease.token, revision: pending.revision, now: clock.now() }),
-    )
+    // Who has just taken the changes away leads; only what has to be on record first is worth another transaction.
+    if (pending.withdrawn.length > 0)
+      await guarded(pool, lease, (on) =>
+        recordWithdrawals(on, pending.withdrawn, { epoch: lease.token, revision: pending.revision, now: clock.now() }),
+      )
     feed.publish(this.#epoch, pending)
     this.publishedAt ??= clock.now()
     for (const { cellId } of pending.withdrawn) sessions.wake(cellId)

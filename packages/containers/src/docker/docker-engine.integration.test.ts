@@ -11,6 +11,7 @@ import { silentLogger } from '@bloomery/telemetry'
 import { ANSWERING, aSpec, collect, describeEngine, dial, eventually } from '../engine-cases.fixture.js'
 import { isRoot } from '../run.js'
 import { DockerEngine } from './docker-engine.js'
+import type { PublicPorts } from './firewall.js'
 import { SUPERVISOR } from './create-options.js'
 import { toAddress, toNumber } from './subnet.js'
 
@@ -38,7 +39,7 @@ function findEngine(): { supervisorPath?: string } | undefined {
   }
 }
 
-const makeEngine = (installationId: string, folder: string, platform?: { bind: string; ports: number[]; hosts: string[] }) =>
+const makeEngine = (installationId: string, folder: string, platform?: PublicPorts & { hosts: string[] }) =>
   new DockerEngine({
     installationId,
     folder,
@@ -77,6 +78,8 @@ if (found === undefined) {
     const gatewayOf = (address: string) => toAddress(Math.floor(toNumber(address) / 4096) * 4096 + 1)
     let privatePort = 0
     let publicPort = 0
+    const database = createServer((socket) => socket.end('tcp route\n'))
+    let tcpPort = 0
     const listen = (server: ReturnType<typeof createServer>, host: string) =>
       new Promise<number>((resolve) => server.listen(0, host, () => resolve((server.address() as { port: number }).port)))
     /** What bash gets from host:port inside a container. */
@@ -95,7 +98,13 @@ if (found === undefined) {
       folder = await mkdtemp(join(tmpdir(), 'bloomery-engine-'))
       privatePort = await listen(secret, '0.0.0.0')
       publicPort = await listen(open, '127.0.0.1')
-      engine = makeEngine(installation, folder, { bind: '127.0.0.1', ports: [publicPort], hosts: ['api.bloomery.localhost'] })
+      tcpPort = await listen(database, '127.0.0.1')
+      engine = makeEngine(installation, folder, {
+        bind: '127.0.0.1',
+        ports: [publicPort],
+        tcp: { bind: '127.0.0.1', ranges: [{ first: tcpPort, last: tcpPort }] },
+        hosts: ['api.bloomery.localhost'],
+      })
       await engine.prepare()
     })
     afterAll(async () => {
@@ -105,6 +114,7 @@ if (found === undefined) {
       await rm(folder, { recursive: true, force: true })
       secret.close()
       open.close()
+      database.close()
     })
 
     it('reaches the public ports by the platform names, but no private listener, metadata address or other app', async () => {
@@ -132,6 +142,7 @@ if (found === undefined) {
       expect(await dial('127.0.0.1', privatePort)).toBe('private\n')
       const answers = await from([
         `api.bloomery.localhost/${publicPort}`,
+        `api.bloomery.localhost/${tcpPort}`,
         `api.bloomery.localhost/${privatePort}`,
         ...own.map((address) => `${address}/${privatePort}`),
         `${endpoint.address}/8080`,
@@ -143,7 +154,7 @@ if (found === undefined) {
         '172.17.0.1/22',
         `${gatewayOf(endpoint.address)}/2375`,
       ])
-      expect(answers).toEqual(['public', ...answers.slice(1).map(() => 'refused')])
+      expect(answers).toEqual(['public', 'tcp route', ...answers.slice(2).map(() => 'refused')])
       // Said again, the rules are the same, and no second time in the chains.
       await engine.prepare()
       const rules = execFileSync('iptables', ['-S', 'INPUT'], { encoding: 'utf8' })

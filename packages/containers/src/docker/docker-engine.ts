@@ -34,7 +34,7 @@ import { Endpoints } from './endpoints.js'
 import { asEngineError, isNotFound, isNotModified } from './errors.js'
 import { EventWatch } from './event-watch.js'
 import { runInContainer } from './exec.js'
-import { applyFirewall, findFirewall, removeFirewall } from './firewall.js'
+import { applyFirewall, findFirewall, removeFirewall, type PublicPorts } from './firewall.js'
 import { DISK_LABEL, INSTALLATION_LABEL, NAME_LABEL, type Names, namesOf, PURPOSE_LABEL } from './names.js'
 import { ensureNetwork } from './network.js'
 import { endpointFromList, seenFromInspect } from './seen.js'
@@ -62,7 +62,7 @@ export interface DockerEngineOptions {
   /** A supervisor to mount into images that have none. */
   readonly supervisorPath?: string
   /** What of the machine containers may reach: the platform's public ports, and the names under which they find them. */
-  readonly platform?: { readonly bind: string; readonly ports: readonly number[]; readonly hosts: readonly string[] }
+  readonly platform?: PublicPorts & { readonly hosts: readonly string[] }
   readonly logger: Logger
 }
 

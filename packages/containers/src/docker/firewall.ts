@@ -6,7 +6,12 @@ import type { Names } from './names.js'
 export interface PublicPorts {
   readonly bind: string
   readonly ports: readonly number[]
+  /** For TCP routes; at `tcpBind` where that is not `bind`. */
+  readonly tcp?: { readonly bind: string; readonly ranges: readonly { readonly first: number; readonly last: number }[] }
 }
+
+/** Of this machine alone: from inside containers it takes a detour. */
+const isLoopback = (bind: string): boolean => bind === '127.0.0.1' || bind === 'localhost'
 
 /** Addresses at which clouds serve credentials and settings of the machine. */
 const METADATA = ['169.254.0.0/16', '100.100.100.200/32', '192.0.0.192/32']
@@ -35,7 +40,11 @@ export async function applyFirewall(names: Names, gateway: string, platform: Pub
     `-A ${chain} ${match} -p tcp ${tag} -j REJECT --reject-with tcp-reset`,
     `-A ${chain} ${match} ${tag} -j REJECT --reject-with icmp-port-unreachable`,
   ]
-  const loopback = platform.bind === '127.0.0.1' || platform.bind === 'localhost'
+  const open = [
+    ...platform.ports.map((port) => ({ ports: String(port), bind: platform.bind })),
+    ...(platform.tcp?.ranges ?? []).map(({ first, last }) => ({ ports: `${first}:${last}`, bind: platform.tcp?.bind ?? '' })),
+  ]
+  const loopback = open.filter(({ bind }) => isLoopback(bind))
   // What is in it is the service broker's to say (service-network.ts); here it is only made sure that it is heard.
   const services = servicesChain(names)
   await works('iptables', ['-w', '5', '-N', services])
@@ -44,7 +53,7 @@ export async function applyFirewall(names: Names, gateway: string, platform: Pub
     `:${input} - [0:0]`,
     `:${forward} - [0:0]`,
     `-A ${input} -m conntrack --ctstate RELATED,ESTABLISHED ${tag} -j ACCEPT`,
-    ...platform.ports.map((port) => `-A ${input} -p tcp --dport ${port} ${tag} -j ACCEPT`),
+    ...open.map(({ ports }) => `-A ${input} -p tcp --dport ${ports} ${tag} -j ACCEPT`),
     `-A ${input} ${tag} -j ${services}`,
     ...reject(input, ''),
     ...METADATA.flatMap((address) => reject(forward, `-d ${address}`)),
@@ -52,16 +61,12 @@ export async function applyFirewall(names: Names, gateway: string, platform: Pub
     '*nat',
     `:${nat} - [0:0]`,
     // The router listens on loopback only: from inside it is reached at the gateway's address.
-    ...(loopback
-      ? platform.ports.map(
-          (port) => `-A ${nat} -d ${gateway} -p tcp --dport ${port} ${tag} -j DNAT --to-destination 127.0.0.1:${port}`,
-        )
-      : []),
+    ...loopback.map(({ ports }) => `-A ${nat} -d ${gateway} -p tcp --dport ${ports} ${tag} -j DNAT --to-destination 127.0.0.1`),
     'COMMIT',
     '',
   ].join('\n')
   await run('iptables-restore', ['-w', '5', '--noflush'], rules)
-  if (loopback) await setKernel(`net/ipv4/conf/${bridge}/route_localnet`, '1')
+  if (loopback.length > 0) await setKernel(`net/ipv4/conf/${bridge}/route_localnet`, '1')
   const userChain = (await works('iptables', ['-w', '5', '-S', 'DOCKER-USER'])) ? 'DOCKER-USER' : 'FORWARD'
   for (const jump of jumps(names, userChain)) {
     const [table, chain, ...rule] = jump
