@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silentLogger } from '@bloomery/telemetry'
@@ -7,7 +7,7 @@ import { describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
 import { packageBuildpack } from './buildpacks/package-buildpack.js'
 import { RuntimeSources } from './runtimes/runtime-sources.js'
 import { RuntimeStore } from './runtimes/runtime-store.js'
-import { type Bench, type Files, IMAGE, makeBench, serving } from './testing.fixture.js'
+import { type Bench, type Files, makeBench, serving } from './testing.fixture.js'
 
 const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'python', 'php', 'nginx', 'binary'].map(
   (name) => `${name}_buildpack`,
@@ -22,22 +22,6 @@ const WSGI =
 const GO_SERVER =
   'package main\n\nimport ("net/http"; "os")\n\nvar version = "none"\n\nfunc main() {\n' +
   '\thttp.ListenAndServe(":"+os.Getenv("PORT"), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("go " + version + "\\n")) }))\n}\n'
-const JAVA_SERVER = `import com.sun.net.httpserver.HttpServer;
-import java.net.InetSocketAddress;
-public class Main {
-  public static void main(String[] arguments) throws Exception {
-    HttpServer server = HttpServer.create(new InetSocketAddress(Integer.parseInt(System.getenv("PORT"))), 0);
-    server.createContext("/", (exchange) -> {
-      byte[] body = ("Java " + Runtime.version().feature() + " " + String.join(",", arguments) + "\\n").getBytes();
-      exchange.sendResponseHeaders(200, body.length);
-      exchange.getResponseBody().write(body);
-      exchange.close();
-    });
-    server.start();
-  }
-}
-`
-
 // Long, and each needs its language's sources: with the longer suites only.
 const WHOLE = process.env['BLOOMERY_TEST_FULL'] === '1'
 const suite = WHOLE ? await describeWithDocker() : describe.skip
@@ -252,6 +236,8 @@ suite('the ways of each language', () => {
         files: {
           'package.json': '{"engines":{"node":"20.x"},"scripts":{"start":"node server.js"}}',
           'server.js': SERVER_JS.replace('"ms " + require("ms")("1m")', 'process.version'),
+          // As on a site without a registry.
+          '.npmrc': 'registry=http://127.0.0.1:9/\nfetch-retries=0\n',
         },
         buildpacks: ['carrying_buildpack'],
       },
@@ -260,53 +246,6 @@ suite('the ways of each language', () => {
     expect(log).toMatch(/Installing node 20\./)
     expect(text).toMatch(/^v20\.[\s\S]*"value": "carried"/)
   }, 300_000)
-
-  /** Compiles in the stack, whose JDK is there for source builds. */
-  const compiled = async (): Promise<string> => {
-    const folder = await mkdtemp(join(work, 'java-'))
-    await writeFile(join(folder, 'Main.java'), JAVA_SERVER)
-    await mkdir(join(folder, 'out'))
-    const script = 'javac -d out Main.java && cd out && jar -c -f ../main.jar -e Main .'
-    execFileSync('docker', ['run', '--rm', '-v', `${folder}:/w`, '-w', '/w', IMAGE, 'sh', '-c', script])
-    return folder
-  }
-  const filesOf = async (folder: string): Promise<string[]> => readdir(folder)
-
-  it('java: a jar on JRE 21, with arguments; and by a start script with the libraries of a distribution', async () => {
-    const folder = await compiled()
-    expect(await filesOf(folder)).toContain('main.jar')
-    const pushed = await mkdtemp(join(work, 'jar-'))
-    await writeFile(join(pushed, 'main.jar'), await readFile(join(folder, 'main.jar')))
-    const jar = await answer({
-      files: pushed,
-      environment: {
-        JBP_CONFIG_OPEN_JDK_JRE: '{jre: {version: 21.+}, memory_calculator: {stack_threads: 30}}',
-        JBP_CONFIG_JAVA_MAIN: '{arguments: one two}',
-      },
-    })
-    expect(jar.text).toMatch(/Thread Count: 30[\s\S]*Java 21 one,two/)
-    const dist = await mkdtemp(join(work, 'dist-'))
-    await mkdir(join(dist, 'app/bin'), { recursive: true })
-    await mkdir(join(dist, 'app/lib'))
-    await writeFile(join(dist, 'app/lib/main.jar'), await readFile(join(folder, 'main.jar')))
-    const script = '#!/bin/sh\nexec "$JAVA_HOME/bin/java" $JAVA_OPTS -cp "$(dirname "$0")/../lib/*" Main script\n'
-    await writeFile(join(dist, 'app/bin/app'), script)
-    expect((await answer({ files: dist })).text).toMatch(/Java 17 script/)
-  }, 300_000)
-
-  it('java: a web app on Tomcat, with JSP, behind a proxy that speaks TLS', async () => {
-    const { text, log } = await answer(
-      {
-        files: {
-          'WEB-INF/web.xml': '<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0"/>',
-          'index.jsp': '<%= "JSP " + (1 + 1) + " " + request.isSecure() %>',
-        },
-      },
-      'curl -s -H "X-Forwarded-Proto: https" localhost:$PORT/; curl -s -o /dev/null -w " %{http_code}" localhost:$PORT/WEB-INF/web.xml',
-    )
-    expect(log).toMatch(/Installing Tomcat 10\.1\.\d+ \(the stack's\)/)
-    expect(text).toMatch(/JSP 2 true 404/)
-  }, 180_000)
 
   it('php: nginx, extensions, commands before the start; and an app without a web server', async () => {
     const web = await answer({
@@ -340,5 +279,21 @@ suite('the ways of each language', () => {
     expect(text).toMatch(/Hello from a compiled program/)
     const none = await stage({ files: { 'a.csproj': '<TargetFramework>net1.0</TargetFramework>' } })
     expect(none.log).toMatch(/no version of dotnet-sdk matches '1\.0\.x'[\s\S]*dotnet publish -r linux-x64 --self-contained/)
+  }, 120_000)
+
+  it('dotnet: a published app gets the runtime of its line, from the package index where the vendor is out of reach', async () => {
+    const { row, log } = await stage({
+      files: {
+        'app.dll': '',
+        'app.runtimeconfig.json': '{"runtimeOptions":{"framework":{"name":"Microsoft.NETCore.App","version":"3.1.0"}}}',
+      },
+    })
+    expect(log).toMatch(/app\.runtimeconfig\.json: 3\.1\.x[\s\S]*Installing dotnet-runtime 3\.1\.\d+/)
+    const { sha256 } = await bench.droplet(row!.droplet_guid)
+    const text = await bench.inDroplet(
+      sha256,
+      'dotnet --list-runtimes; echo "icu $CLR_ICU_VERSION_OVERRIDE"; cat ../deps/0/bom.json',
+    )
+    expect(text).toMatch(/^Microsoft\.NETCore\.App 3\.1\.\d+ [\s\S]*^icu \d\d[\s\S]*pkg:pypi\/dotnetcore2@3\.1/m)
   }, 120_000)
 })

@@ -33,6 +33,7 @@ def supply(staging):
     staging.write_profile("node.sh", PROFILE.format(index=staging.index))
     staging.use_supplied()
     set_defaults()
+    give_way(staging.build)
     if not (staging.build / "package.json").is_file():
         return
     warn_about(staging, package)
@@ -46,6 +47,23 @@ def supply(staging):
 def set_defaults():
     for name, value in (("NODE_ENV", "production"), ("NPM_CONFIG_LOGLEVEL", "error"), ("WEB_MEMORY", "512"), ("WEB_CONCURRENCY", "1")):
         os.environ.setdefault(name, value)
+
+
+def give_way(build, environment=os.environ):
+    """npm heeds its variables before the app's own .npmrc; those that only tell how this machine is set up come after it."""
+    said = set()
+    npmrc = build / ".npmrc"
+    for line in npmrc.read_text("utf-8", "replace").splitlines() if npmrc.is_file() else []:
+        name, equals, _value = line.partition("=")
+        if equals and not line.lstrip().startswith(("#", ";")):
+            said.add(name.strip().lower())
+    for path, key in ((build / ".yarnrc.yml", "npmRegistryServer:"), (build / ".yarnrc", "registry ")):
+        if path.is_file() and any(line.startswith(key) for line in path.read_text("utf-8", "replace").splitlines()):
+            said.add("registry")
+    for name in environment.get("BLOOMERY_CLIENT_SETTINGS", "").split():
+        key = name.lower().removeprefix("npm_config_")
+        if key in said or key.replace("_", "-") in said:
+            environment.pop(name, None)
 
 
 def install_node(staging, package):

@@ -166,6 +166,8 @@ def advice(text):
         return "\nThe index gave another file than the lock names: lock again, or see that the mirror is whole."
     if re.search(r"Requires-Python|requires a different Python|Ignored the following versions that require a different python", text):
         return f"\nA package does not support Python {platform.python_version()}; choose a version of it that does."
+    if "Retry(total=0," in text:
+        return "\nThe package index could not be reached. Push the packages with the app (pip download -d vendor -r requirements.txt), or have the operator configure an index."
     if re.search(r"No matching distribution found|Could not find a version", text):
         return "\nSee the name and version above. Push the packages with the app (pip download -d vendor -r requirements.txt), or have the operator configure an index."
     if re.search(r"(Connection|Read)Timeout|NewConnectionError|Max retries exceeded", text):

@@ -10,8 +10,11 @@ export function stagingEnvironment(
   clientSettings: Readonly<Record<string, string>>,
   hostAddress: string,
 ): Record<string, string> {
+  const machines = Object.keys(clientSettings).filter((name) => !(name in frozen))
   return {
     ...clientSettings,
+    // Which of these are the machine's and not the app's: where the app's own files say otherwise, they give way.
+    BLOOMERY_CLIENT_SETTINGS: machines.sort().join(' '),
     // Compilers and packers that would write today's date write this one: the same input gives the same droplet. Python's compiled files
     // refer to their sources by content then, and not by a date that no archive keeps.
     SOURCE_DATE_EPOCH: '315532800',

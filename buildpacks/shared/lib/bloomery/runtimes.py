@@ -15,6 +15,7 @@ from . import bom, log, yaml_file
 
 STAGE = Path("/tmp/stage")
 WAIT_SECONDS = 600
+SILENT_SECONDS = 3
 
 
 class Unavailable(Exception):
@@ -41,8 +42,12 @@ def obtain(buildpack, dependency, version_range, offered=()):
     request = {"buildpack": buildpack, "dependency": dependency, "range": version_range, "offered": list(offered)}
     partial.write_text(json.dumps(request))
     partial.rename(requests / name)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    said = False
+    while time.monotonic() < began + WAIT_SECONDS:
+        if not said and time.monotonic() > began + SILENT_SECONDS:
+            said = True
+            log.info(f"{dependency} {version_range} is being fetched to this machine, where it stays for later pushes")
         try:
             answer = json.loads((answers / name).read_text())
         except FileNotFoundError:

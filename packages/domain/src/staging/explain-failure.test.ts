@@ -64,6 +64,27 @@ describe('the explanation of a failed staging', () => {
       },
       { cause: 'network-refused' },
     ],
+    [
+      'pip that reaches no index',
+      {
+        exitCode: 223,
+        lines: [
+          "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError(…)': /simple/x/",
+          'ERROR: No matching distribution found for x==1',
+        ],
+      },
+      { cause: 'network-refused' },
+    ],
+    [
+      'a script of package.json',
+      { exitCode: 223, lines: ['**ERROR** the script heroku-postbuild of package.json failed with exit status 3; its output …'] },
+      { cause: 'script-exit', nextStep: expect.stringMatching(/ended with 3\..*npm run heroku-postbuild/) },
+    ],
+    [
+      'what a buildpack says itself',
+      { exitCode: 223, lines: ["       **ERROR** root in Staticfile names the folder 'nowhere', which was not pushed"] },
+      { cause: 'script-exit', nextStep: expect.stringContaining('**ERROR**') },
+    ],
     ['a script that fails', { exitCode: 223, lines: ['broken', 'exit status 7'] }, { cause: 'script-exit' }],
     ['release', { exitCode: 224 }, { class: 'BuildpackReleaseFailed', cause: 'release-failed' }],
     [

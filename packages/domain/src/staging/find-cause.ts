@@ -8,6 +8,9 @@ interface Sign {
 
 const CHECK_NAME = 'Check its name and version in the app, and whether it is published where staging looks for packages.'
 
+const UNREACHABLE =
+  'Staging could not reach an address that it needs. Have the operator check proxies and the registry settings of the machine that stages apps, or push the packages with the app (vendored).'
+
 /** What package managers and buildpacks print, the surest signs first. */
 const SIGNS: readonly Sign[] = [
   {
@@ -31,6 +34,13 @@ const SIGNS: readonly Sign[] = [
       "Have the operator add the authority's certificate to the machine: staging trusts what the machine trusts (BLOOMERY_TRUST_HOST_CERTIFICATES).",
   },
   {
+    cause: 'network-refused',
+    // pip goes on to say that it found no version; so does Maven of an artifact. Their last try is the surer sign.
+    pattern:
+      /Retry\(total=0,.*connection broken by|Could not transfer artifact .*(?:Unknown host|Connect(?:ion)? .*(?:refused|timed out))/i,
+    nextStep: () => UNREACHABLE,
+  },
+  {
     cause: 'dependency-not-found',
     pattern:
       /npm (?:error|ERR!) (?:404 +'?([^\s']+)'? is not in|notarget No matching version found for (\S+))|No matching distribution found for (\S+)|Could not find artifact (\S+)|Couldn't find package "([^"]+)"|Could not find gem '([^']+)'|ERR_PNPM_(?:FETCH_404|NO_MATCHING_VERSION)\s+(.*)|Root composer\.json requires (\S+),? .*could not be found|module (\S+): (?:not found|no matching versions)|error NU1101: Unable to find package (\S+)|reading \S+\/mod\/(\S+): 404/i,
@@ -43,8 +53,7 @@ const SIGNS: readonly Sign[] = [
     cause: 'network-refused',
     pattern:
       /getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not resolve host|Name or service not known|Temporary failure in name resolution|no such host|ECONNREFUSED|Connection refused|ETIMEDOUT|ECONNRESET|connection timed out|Network is unreachable|i\/o timeout|Failed to connect to|Received HTTP code (?:403|407) from proxy|40[37] (?:Forbidden|Proxy Authentication)|E403/i,
-    nextStep: () =>
-      'Staging could not reach an address that it needs. Have the operator check proxies and the registry settings of the machine that stages apps, or push the packages with the app (vendored).',
+    nextStep: () => UNREACHABLE,
   },
   {
     cause: 'buildpack-unavailable',
@@ -64,6 +73,12 @@ const SIGNS: readonly Sign[] = [
   },
   {
     cause: 'script-exit',
+    pattern: /\*\*ERROR\*\* the script (\S+) of package\.json failed with exit status (\d+)/,
+    nextStep: ([, name = '', status = '']) =>
+      `${name} is a script of the app's own; it ended with ${status}. Mend it, or try it as staging does: NODE_ENV=production npm run ${name} in a fresh checkout.`,
+  },
+  {
+    cause: 'script-exit',
     pattern: /Permission denied/i,
     nextStep: () => 'A file lacks the permission that the build needs, often to be executed: chmod +x it and push again.',
   },
@@ -73,6 +88,12 @@ const SIGNS: readonly Sign[] = [
     pattern: /Failed to compile droplet: .*exit status (?:6|7|28|35|56)$/,
     nextStep: () =>
       'The buildpack ended as a download does that reaches nothing. Have the operator check whether the machine that stages apps reaches the addresses of this buildpack, or use a cached (offline) one.',
+  },
+  {
+    cause: 'script-exit',
+    // Our own buildpacks say what is wrong with the app in such a line, and often what to do in the next.
+    pattern: /\*\*ERROR\*\* (\S.*)/,
+    nextStep: () => 'Mend what the line with **ERROR** names, and push again.',
   },
 ]
 
