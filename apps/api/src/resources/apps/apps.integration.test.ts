@@ -56,6 +56,12 @@ describe('apps', () => {
       { lifecycle: { type: 'buildpack', data: { buildpacks: ['x'] } } },
       /Buildpack "x" must be an existing admin buildpack or a valid git URI/,
     ],
+    [
+      'Cloud Native Buildpacks',
+      { lifecycle: { type: 'cnb', data: { buildpacks: ['docker://paketo/nodejs'] } } },
+      /lifecycle type 'cnb' is not available on this platform; use 'buildpack'/,
+    ],
+    ['a lifecycle that nobody knows', { lifecycle: { type: 'kpack', data: {} } }, /must be one of: 'buildpack', 'docker', 'cnb'/],
     ['the docker lifecycle', { lifecycle: { type: 'docker', data: {} } }, /Docker images cannot be run/],
     [
       'variables that are not its own',

@@ -274,6 +274,22 @@ describe('packages', () => {
   })
 
   describe('builds', () => {
+    it('and apps are kept from the lifecycle of Cloud Native Buildpacks, with the reason, and stay as they are', async () => {
+      const { developer, space, packageGuid, app } = await prepare()
+      await uploadBits(developer, packageGuid, { a: '1' })
+      const lifecycle = { type: 'cnb', data: { buildpacks: ['docker://paketo/nodejs'], stack: 'cflinuxfs4' } }
+      const yaml = 'applications: [{ name: x, lifecycle: cnb }]'
+      for (const answer of [
+        await developer.post('/v3/builds', { package: { guid: packageGuid }, lifecycle }),
+        await developer.patch(`/v3/apps/${app.guid}`, { lifecycle }),
+        await developer.post(`/v3/spaces/${space.guid}/actions/apply_manifest`, yaml, { 'content-type': 'application/x-yaml' }),
+      ])
+        expect([answer.status, answer.body.errors[0].detail]).toEqual([422, expect.stringMatching(/'cnb' is not available/)])
+      expect((await developer.get(`/v3/apps/${app.guid}`)).body.lifecycle.type).toBe('buildpack')
+      expect((await developer.get(`/v3/apps/${app.guid}/builds`)).body.resources).toEqual([])
+      expect((await developer.get(`/v3/apps?names=x&space_guids=${space.guid}`)).body.resources).toEqual([])
+    })
+
     it('need a package that is ready, one at a time, and keep what they were given', async () => {
       const { developer, packageGuid, app, auditor, stranger } = await prepare()
       const build = (caller: Caller, guid = packageGuid) => caller.post('/v3/builds', { package: { guid } })
