@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { Catalog } from '@bloomery/osb/protocol'
+import { createPool, execute, sql } from '@bloomery/database/sql'
 import { eventually, withPostgres } from '@bloomery/testing'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Broker } from './broker.js'
 import { ServiceFault } from './engines/engine.js'
+import { inBrokerSchema } from './state/schema.js'
 import { TestHome } from './testing/broker-under-test.fixture.js'
 import type { Answer, OsbCaller } from './testing/osb-caller.fixture.js'
+import { scrape } from './testing/scrape.fixture.js'
 import { ScriptedEngine } from './testing/scripted-engine.fixture.js'
 
 // The tables of the specification (2.17), "every operation × every status", on our broker: what it answers, and what it then holds.
@@ -265,6 +268,21 @@ describe('the broker, by the specification', () => {
       engine.bytes = 0
       expect(ended).toMatchObject({ state: 'failed', description: expect.stringContaining('150 MB') })
     })
+    it('what is over its limit stays so for new bindings and restored data, and is measured anew with another plan', async () => {
+      await provision({ plan_id: DEDICATED })
+      await broker.platform.follow(instance, await update({ parameters: { backup: true } }))
+      const pool = createPool(inBrokerSchema(state.url), { max: 1 })
+      const guid = instance.split('/')[3] ?? ''
+      await execute(pool, sql`UPDATE instances SET exceeded = true WHERE guid = ${guid}`).finally(() => pool.end())
+      engine.limited.length = 0
+      expect((await bind({ plan_id: DEDICATED })).status).toBe(201)
+      expect(engine.limited).toEqual([true])
+      const { backups } = (await call('GET', instance)).body['parameters'] as { backups: { id: string }[] }
+      await broker.platform.follow(instance, await update({ parameters: { restore: backups[0]?.id } }))
+      expect(engine.limited).toEqual([true, true])
+      await broker.platform.follow(instance, await update({ parameters: { colour: 'red' } }))
+      expect(engine.limited).toEqual([true, true, false])
+    })
     it('bindings have new credentials after a move, the same user', async () => {
       await provision()
       const before = (await bind()).body['credentials']
@@ -435,11 +453,21 @@ describe('the broker, by the specification', () => {
   })
 
   it('tells figures of each instance, to whoever has the password', async () => {
-    await provision({ context: { platform: 'cloudfoundry', instance_name: 'my "db"' } })
-    const { status, body } = await call('GET', '/metrics')
-    expect(status).toBe(200)
-    expect(body['text']).toContain('# TYPE bloomery_service_data_bytes gauge')
-    expect(body['text']).toMatch(/bloomery_service_up\{instance="[^"]+",name="my \\"db\\"",offering="redis",plan="shared",/)
+    await provision({ context: { platform: 'cloudfoundry', instance_name: 'my "db"\\\n' } })
+    const samples = (await scrape(broker.platform)).filter(({ labels }) => instance.endsWith(labels['instance'] ?? '?'))
+    expect(samples).toEqual(
+      ['up', 'data_bytes', 'data_limit_bytes'].map((name) => ({
+        name: `bloomery_service_${name}`,
+        labels: expect.objectContaining({
+          name: 'my "db"\\\n',
+          offering: 'redis',
+          plan: 'shared',
+          space: 'space',
+          organization: 'org',
+        }),
+        value: expect.any(Number),
+      })),
+    )
     expect((await call('GET', '/metrics', { headers: { authorization: undefined } })).status).toBe(401)
   })
 })

@@ -100,7 +100,9 @@ export interface Engine {
   reopen(instance: Instance, users: readonly BindingUser[]): Promise<void>
   /** Bytes that the data take, for limits and before moving to a smaller plan. */
   size(instance: Instance): Promise<number>
-  /** Called now and then with what `size` said: stops or allows writing. */
+  /** Gives back the room of what was deleted, where the instance's users cannot; called now and then while it is over its limit. */
+  reclaim?(instance: Instance): Promise<void>
+  /** Called now and then with what `size` said: stops or allows growth. Reading and deleting go on. */
   limit(instance: Instance, exceeded: boolean): Promise<void>
   /** Writes a backup to the file. */
   backup(instance: Instance, file: string, signal: AbortSignal): Promise<void>

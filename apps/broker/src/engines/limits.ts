@@ -37,6 +37,7 @@ export async function applyLimit({ pool, engines, log }: Parts, record: Instance
   if (!offered || (await openOperations(pool, record.guid)).length > 0) return
   const { engine, plan } = offered
   const instance = { guid: record.guid, plan, parameters: record.parameters }
+  if (record.exceeded) await engine.reclaim?.(instance)
   const bytes = await engine.size(instance)
   const limit = plan.diskMb * MIB
   const exceeded = record.exceeded ? bytes > limit * ALLOWED_AGAIN : bytes > limit

@@ -49,13 +49,13 @@ export class ServicePerformer implements Performer {
       case 'update':
         return this.#update(operation, record, context)
       case 'bind':
-        return this.#bind(engine, instance, await this.#binding(operation), context)
+        return this.#bind(engine, instance, record, await this.#binding(operation), context)
       case 'unbind':
         return this.#unbind(engine, instance, await this.#binding(operation))
       case 'backup':
         return this.#backup(engine, instance, record, operation, context)
       case 'restore':
-        return this.#restore(engine, instance, operation, context)
+        return this.#restore(engine, instance, record, operation, context)
     }
   }
 
@@ -132,8 +132,16 @@ export class ServicePerformer implements Performer {
     return (tx) => execute(tx, sql`DELETE FROM instances WHERE guid = ${instance.guid}`).then(nothing)
   }
 
-  async #bind(engine: Engine, instance: Instance, binding: BindingRecord, { signal }: OperationContext): Promise<Settle> {
+  async #bind(
+    engine: Engine,
+    instance: Instance,
+    { exceeded }: InstanceRecord,
+    binding: BindingRecord,
+    { signal }: OperationContext,
+  ): Promise<Settle> {
     const grant = await engine.bind(instance, this.#user(binding))
+    // A new user of an instance that is over its limit may do no more than the others.
+    if (exceeded) await engine.limit(instance, true)
     signal.throwIfAborted()
     return (tx) => this.#writeGrant(tx, binding, grant)
   }
@@ -166,6 +174,8 @@ export class ServicePerformer implements Performer {
     if (from.plan.style === to.plan.style) {
       await this.#requireRoom(engine, from, to)
       await engine.resize(from, to)
+      // Measured anew against the other plan.
+      if (record.exceeded) await engine.limit(to, false)
       return write
     }
     const bindings = (await listBindings(this.pool, record.guid)).filter(({ state }) => state === 'ready')
@@ -206,6 +216,7 @@ export class ServicePerformer implements Performer {
       from,
       bindings.filter(({ state }) => state === 'ready').map((binding) => this.#user(binding)),
     )
+    if (record.exceeded) await engine.limit(from, true)
     return () => Promise.resolve()
   }
 
@@ -240,11 +251,18 @@ export class ServicePerformer implements Performer {
     }
   }
 
-  async #restore(engine: Engine, instance: Instance, operation: OperationRecord, { signal }: OperationContext): Promise<Settle> {
+  async #restore(
+    engine: Engine,
+    instance: Instance,
+    { exceeded }: InstanceRecord,
+    operation: OperationRecord,
+    { signal }: OperationContext,
+  ): Promise<Settle> {
     const { backupId } = BackupOrder.parse(operation.request)
     const backup = await findBackup(this.pool, instance.guid, backupId)
     if (backup?.state !== 'made') throw new ServiceFault(`There is no backup ${backupId} of this instance any more.`)
     await engine.restore(instance, await this.backups.file(instance.guid, backupId), signal)
+    if (exceeded) await engine.limit(instance, true)
     return () => Promise.resolve()
   }
 }

@@ -4,6 +4,7 @@ import { createConnection } from 'mysql2/promise'
 import type { Broker } from '../../broker.js'
 import { TestHome } from '../../testing/broker-under-test.fixture.js'
 import type { OsbCaller } from '../../testing/osb-caller.fixture.js'
+import { figuresOf } from '../../testing/scrape.fixture.js'
 import { MYSQL, MYSQL_PLANS } from './plans.js'
 import { mysqlSoftware } from './software.js'
 
@@ -90,6 +91,10 @@ describeIfPresent('mysql', () => {
       const { body: found } = await broker.platform.call('GET', `${one.path}/service_bindings/${binding.guid}`)
       expect(await ask(found['credentials'] as Record<string, string>, count)).toEqual([{ n: 1000 }])
     }
+    const figures = await figuresOf(broker.platform, one.guid)
+    expect(figures).toMatchObject({ up: 1, data_limit_bytes: 1024 ** 3, connections: expect.any(Number) })
+    expect(figures['data_bytes']).toBeGreaterThan(1_000)
+    expect(figures['last_backup_timestamp_seconds']).toBeGreaterThan(0)
     expect(await one.remove()).toMatchObject({ state: 'succeeded' })
   }, 180_000)
 })

@@ -15,6 +15,8 @@ const SHARED: SharedServer = { memoryMb: 512, diskMb: 20_480 }
 /** What is left to users of an instance that has outgrown its plan. */
 const READING = 'SELECT, DELETE, DROP, EXECUTE, SHOW VIEW, LOCK TABLES'
 
+const WORTH_RECLAIMING_BYTES = 4 * 1024 * 1024
+
 /** A database per instance, a user per binding with all rights on it and none beside it. */
 export class MysqlEngine implements Engine {
   readonly offering = MYSQL
@@ -117,12 +119,26 @@ export class MysqlEngine implements Engine {
     return server ? folderBytes(join(server.folder, 'data', databaseOf(instance))) : 0
   }
 
+  async reclaim(instance: Instance): Promise<void> {
+    const admin = await this.#adminIfThere(instance)
+    if (!admin) return
+    const database = databaseOf(instance)
+    const tables = await select<{ name: string }>(
+      admin,
+      `SELECT table_name AS name FROM information_schema.tables WHERE table_schema = ? AND engine = 'InnoDB'
+       AND data_free >= ? AND data_free * 4 > data_length + index_length`,
+      [database, WORTH_RECLAIMING_BYTES],
+    )
+    for (const { name } of tables) await admin.query(`OPTIMIZE TABLE ${database}.${quoted(name)}`)
+  }
+
   async limit(instance: Instance, exceeded: boolean): Promise<void> {
     const admin = await this.#adminIfThere(instance)
     if (!admin) return
     const users = await usersOf(admin, instance)
-    for (const user of users) {
-      const account = `'${user}'@'%'`
+    // The owner too: routines that were handed over to it act with its rights.
+    const accounts = [...users.map((user) => `'${user}'@'%'`), `'${ownerOf(instance)}'@'localhost'`]
+    for (const account of accounts) {
       if (exceeded) await admin.query(`REVOKE ALL PRIVILEGES ON ${databaseOf(instance)}.* FROM ${account}`)
       await admin.query(`GRANT ${exceeded ? READING : 'ALL PRIVILEGES'} ON ${databaseOf(instance)}.* TO ${account}`)
     }

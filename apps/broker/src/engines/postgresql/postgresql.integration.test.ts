@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Broker } from '../../broker.js'
 import { TestHome } from '../../testing/broker-under-test.fixture.js'
 import type { OsbCaller } from '../../testing/osb-caller.fixture.js'
+import { figuresOf } from '../../testing/scrape.fixture.js'
 import { createPool } from '@bloomery/database/sql'
 import { POSTGRESQL, POSTGRESQL_PLANS } from './plans.js'
 
@@ -79,6 +80,10 @@ describe('postgresql', () => {
       const { body: binding } = await broker.platform.call('GET', `${one.path}/service_bindings/${before.guid}`)
       expect(await ask(binding['credentials'] as Record<string, string>, count)).toEqual([{ n: 1000 }])
     }
+    const figures = await figuresOf(broker.platform, one.guid)
+    expect(figures).toMatchObject({ up: 1, data_limit_bytes: 1024 ** 3, connections: expect.any(Number) })
+    expect(figures['data_bytes']).toBeGreaterThan(1_000)
+    expect(figures['last_backup_timestamp_seconds']).toBeGreaterThan(0)
     expect(await one.remove()).toMatchObject({ state: 'succeeded' })
   }, 120_000)
 })

@@ -1,10 +1,12 @@
 import { type Pool, transaction } from '@bloomery/database/sql'
-import { rename, rm } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import type { Server, ServerHost } from '../../servers/server-host.js'
 import { type BindingUser, type Engine, type Grant, type Instance, type Metric, ServiceFault } from '../engine.js'
 import { shortName } from '../names.js'
 import { serverOf, type SharedServer } from '../placement.js'
 import { AdminPools } from './admin-pools.js'
+import { allowGrowth, stopGrowth, withoutGrowthStop } from './growth.js'
 import { POSTGRESQL, POSTGRESQL_PLANS } from './plans.js'
 import { scramVerifier } from './scram.js'
 import { exactCounts } from './verify.js'
@@ -124,12 +126,12 @@ export class PostgresqlEngine implements Engine {
   }
 
   async limit(instance: Instance, exceeded: boolean): Promise<void> {
-    const admin = this.#pools.of(await this.servers.ensure(specOf(instance)))
+    const server = await this.servers.ensure(specOf(instance))
     const database = databaseOf(instance)
-    await admin.query(
-      `ALTER DATABASE ${database} ${exceeded ? 'SET default_transaction_read_only = on' : 'RESET default_transaction_read_only'}`,
-    )
-    await admin.query(`${TERMINATE} datname = $1`, [database])
+    await this.#pools.inside(server, database, exceeded ? stopGrowth : allowGrowth)
+    if (!exceeded) return
+    await this.#pools.of(server).query(`${TERMINATE} datname = $1 AND usename <> current_user`, [database])
+    await this.#pools.inside(server, database, stopGrowth)
   }
 
   async backup(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
@@ -191,12 +193,20 @@ export class PostgresqlEngine implements Engine {
   }
 
   async #load(server: Server, database: string, owner: string, file: string, signal: AbortSignal): Promise<void> {
+    const list = withoutGrowthStop(await this.servers.run(server.name, 'pg_restore', ['--list', file], { signal }))
+    const wanted = `${server.folder}/contents-${randomBytes(6).toString('hex')}`
     // A member of the owner's by way of its rights: what the dump makes belongs to the owner.
     const args = ['--no-owner', '--no-privileges', '--no-password', '--exit-on-error', `--role=${owner}`, `--dbname=${database}`]
-    await this.servers.run(server.name, 'pg_restore', [...args, ...addressOf(server), file], {
-      env: { PGPASSWORD: server.secret },
-      signal,
-    })
+    try {
+      // Followed nowhere: the folder is the server's.
+      await writeFile(wanted, list, { flag: 'wx', mode: 0o644 })
+      await this.servers.run(server.name, 'pg_restore', [...args, ...addressOf(server), `--use-list=${wanted}`, file], {
+        env: { PGPASSWORD: server.secret },
+        signal,
+      })
+    } finally {
+      await rm(wanted, { force: true })
+    }
   }
 
   async #compare(source: Server, target: Server, database: string): Promise<void> {
