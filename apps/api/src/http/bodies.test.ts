@@ -6,6 +6,8 @@ const Body = z.strictObject({
   count: Integer.optional(),
   flag: z.boolean().optional(),
   tags: z.array(z.string()).optional(),
+  ports: z.array(z.strictObject({ port: z.number('port must be a number'), use: z.string() })).optional(),
+  protocol: z.literal('http1', "Destination protocol must be 'http1'.").optional(),
   route_service_url: z.url('must be a valid URI').optional(),
   relationships: z.strictObject({ space: ToOne }).optional(),
 })
@@ -23,6 +25,18 @@ describe('a body', () => {
     [{ name: 'n', flag: 'yes' }, ['Flag must be a boolean']],
     [{ name: 'n', tags: {} }, ['Tags must be an array']],
     [{ name: 'n', route_service_url: 'x' }, ['Route service url must be a valid URI']],
+    [
+      {
+        name: 'n',
+        ports: [
+          { port: 1, use: 'x' },
+          { port: 'y', use: 1 },
+        ],
+      },
+      ['Ports[1]: port must be a number', 'Ports[1]: use must be a string'],
+    ],
+    [{ name: 'n', ports: [1] }, ['Ports[0]: must be an object']],
+    [{ name: 'n', protocol: 'spdy' }, ["Destination protocol must be 'http1'."]],
     [{ name: 'n', relationships: {} }, ['Relationships.space must be given']],
     [{ name: 'n', relationships: { space: { data: { guid: 1 } } } }, ['Relationships.space.data.guid must be a string']],
     [{ name: 'n', colour: 1 }, ["Unknown field(s): 'colour'"]],

@@ -14,10 +14,30 @@ function describeIssue(issue: z.core.$ZodIssue): string {
     const at = issue.path.length > 0 ? ` in ${issue.path.join('.')}` : ''
     return `Unknown field(s): ${issue.keys.map((key) => `'${key}'`).join(', ')}${at}`
   }
-  const path = issue.path.length === 1 ? String(issue.path[0]).replaceAll('_', ' ') : issue.path.join('.')
-  const said = wordsOf(issue)
-  return path ? `${path[0]?.toUpperCase() ?? ''}${path.slice(1)} ${said}` : said
+  return sentence(placeOf(issue.path), wordsOf(issue), issue.path)
 }
+
+/** `Name`, `Route service url`, `Relationships.space`, `Destinations[0]: port`. */
+function placeOf([first, second, ...rest]: readonly PropertyKey[]): string {
+  if (first === undefined) return ''
+  const head = capital(String(first))
+  if (typeof second === 'number') return `${head}[${second}]: ${rest.join('.')}`.trimEnd()
+  return second === undefined ? head.replaceAll('_', ' ') : [head, second, ...rest].map(String).join('.')
+}
+
+/** Words that name the field themselves ("port must be…") do not need it twice. */
+function sentence(place: string, said: string, path: readonly PropertyKey[]): string {
+  const named = path.find((step) => typeof step === 'string' && namesField(said, step))
+  if (named === undefined) return place ? `${place} ${said}` : said
+  const [, list = ''] = /^(.*\[\d+\]: )/.exec(place) ?? []
+  return list + (list === '' ? capital(said) : said)
+}
+
+const namesField = (said: string, field: string): boolean => {
+  const [first, second] = said.split(' ')
+  return first === field || (second === field && /^[A-Z]/.test(said))
+}
+const capital = (text: string): string => `${text[0]?.toUpperCase() ?? ''}${text.slice(1)}`
 
 /** The schema's own words for a wrong type are no sentence. */
 function wordsOf(issue: z.core.$ZodIssue): string {

@@ -10,7 +10,9 @@ import { findMappableRoute, findRoute, requireMappable } from './find-route.js'
 import { presentDestination, presentDestinations, ROUTE_PARTS, type RouteWithDomain } from './presenter.js'
 import { recordAudit } from '../../http/audit.js'
 
-const Protocol = z.enum(['http1', 'http2', 'tcp'], "protocol must be 'http1', 'http2' or 'tcp'.")
+const PROTOCOLS = ['http1', 'http2', 'tcp'] as const
+const PROTOCOL_FAULT = "protocol must be 'http1', 'http2' or 'tcp'."
+const Protocol = z.enum(PROTOCOLS, PROTOCOL_FAULT)
 const Destination = z.strictObject(
   {
     app: z.strictObject(
@@ -43,7 +45,9 @@ const destinationsBody = (minimum: number) =>
   })
 const InsertDestinations = destinationsBody(1)
 const ReplaceDestinations = destinationsBody(0)
-const UpdateDestination = z.strictObject({ protocol: Protocol.nullable() })
+const UpdateDestination = z.strictObject({
+  protocol: z.enum(PROTOCOLS, `Destination ${PROTOCOL_FAULT}`).nullable(),
+})
 interface ByGuid {
   Params: { guid: string }
 }
