@@ -239,6 +239,7 @@ export class EndpointChannel {
     const { status, reason, httpVersion } = parser
     const headers = parser.takeFields()
     parser.done = false
+    if (status < 100) return this.#fail(coded('HPE_INVALID', `malformed response: status ${status}`))
     if (status === 101) {
       this.#state = 'raw'
       this.#reusable = false

@@ -204,7 +204,10 @@ export class MessageParser implements LlhttpEvents {
   }
 
   onStatus(at: number, length: number): void {
-    this.reason += this.#part(at, length)
+    const part = this.#part(at, length)
+    // llhttp lets these pass.
+    if (NOT_IN_REASON.test(part)) this.error = 'Malformed status line'
+    this.reason += part
   }
 
   onHeaderField(at: number, length: number): void {
@@ -270,6 +273,7 @@ export class MessageParser implements LlhttpEvents {
   }
 }
 
+const NOT_IN_REASON = /[^\t\x20-\x7e\x80-\xff]/
 const EMPTY = Buffer.alloc(0)
 const TRANSFER_ENCODING = 'transfer-encoding'
 const AFTER_TARGET = ' HTTP/1.1\r\n'
