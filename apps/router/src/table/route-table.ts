@@ -122,13 +122,21 @@ export class RouteTable implements RouteFeedReceiver {
     this.#listeners.withdrawn.push(listener)
   }
 
+  *#each(): Generator<RouteEntry> {
+    yield* this.#index.all()
+    yield* this.#tcp.values()
+  }
+
   #all(): RouteEntry[] {
-    return [...this.#index.all(), ...this.#tcp.values()]
+    return [...this.#each()]
   }
 
   #announceWithdrawn(before: Map<string, RouteEndpoint>): void {
     if (before.size === 0) return
-    for (const route of this.#all()) for (const endpoint of route.endpoints) before.delete(endpoint.instanceGuid)
+    for (const route of this.#each()) {
+      for (const endpoint of route.endpoints) before.delete(endpoint.instanceGuid)
+      if (before.size === 0) return
+    }
     for (const endpoint of before.values()) {
       this.health.clear(endpoint)
       this.openRequests.withdraw(endpoint.instanceGuid)

@@ -19,8 +19,17 @@ beforeAll(async () => {
   lease = got
 })
 
-const newPublisher = (feed: RouteFeed): RoutePublisher =>
-  new RoutePublisher({ pool: postgres.pool, lease, clock: new DatabaseClock(), feed, sessions: new CellSessions() })
+function newPublisher(feed: RouteFeed): RoutePublisher {
+  const publisher = new RoutePublisher({
+    pool: postgres.pool,
+    lease,
+    clock: new DatabaseClock(),
+    feed,
+    sessions: new CellSessions(),
+  })
+  publisher.useCells([])
+  return publisher
+}
 
 function tableOf(feed: RouteFeed): RouteEntry[] {
   const lines: string[] = []
@@ -128,6 +137,10 @@ describe('RoutePublisher', () => {
       }),
       sessions: new CellSessions(),
     })
+    await publisher.publish()
+    // Nothing before cells and their zones are known.
+    expect(feed.epoch).toBeUndefined()
+    publisher.useCells([])
     await publisher.publish()
     const before = feed.routeCount
     const app = await installation.startApp()

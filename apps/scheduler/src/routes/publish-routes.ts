@@ -31,7 +31,8 @@ export interface PublishRoutesDeps {
 export class RoutePublisher {
   readonly #serial = createSerial()
   #readAllAt = -Infinity
-  #zones: ReadonlyMap<string, string> = new Map()
+  /** Of cells; undefined until they are known, for endpoints are told with them. */
+  #zones: ReadonlyMap<string, string> | undefined
   /** When this term's table was first published. */
   publishedAt: Date | undefined
 
@@ -40,7 +41,8 @@ export class RoutePublisher {
   /** Cells are part of what endpoints are told with. */
   useCells(cells: readonly CellRow[]): void {
     const zones = new Map(cells.map(({ id, zone }) => [id, zone]))
-    const isSame = zones.size === this.#zones.size && [...zones].every(([id, zone]) => this.#zones.get(id) === zone)
+    const before = this.#zones
+    const isSame = zones.size === before?.size && [...zones].every(([id, zone]) => before.get(id) === zone)
     if (isSame) return
     this.#zones = zones
     this.#readAllAt = -Infinity
@@ -66,6 +68,7 @@ export class RoutePublisher {
 
   async #prepare(): Promise<PendingPublication | undefined> {
     const { pool, lease, feed } = this.deps
+    if (!this.#zones) return undefined
     const now = performance.now()
     const isDue = now - this.#readAllAt >= SWEEP_MS
     if (!isDue && !(await areRouteChanges(pool))) return undefined
@@ -91,7 +94,7 @@ export class RoutePublisher {
   }
 
   #entriesOf(routes: readonly RouteRow[], instances: Parameters<typeof buildRouteEntries>[1]) {
-    return buildRouteEntries(routes, instances, (cellId) => this.#zones.get(cellId))
+    return buildRouteEntries(routes, instances, (cellId) => this.#zones?.get(cellId))
   }
 
   async #publish(pending: PendingPublication): Promise<void> {

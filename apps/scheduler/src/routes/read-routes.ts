@@ -1,3 +1,4 @@
+import { groupBy } from '@bloomery/domain'
 import { rows, sql, type Queryable, type SqlQuery } from '@bloomery/database/sql'
 
 /** A route as it is stored, with where it leads. */
@@ -29,16 +30,21 @@ export interface DestinationRow {
 }
 
 /** Routes of domains that routers serve, and that lead somewhere; restricted by a condition on r (routes). */
-export const listRoutes = (on: Queryable, where: SqlQuery = sql`true`): Promise<RouteRow[]> =>
-  rows<RouteRow>(
+export async function listRoutes(on: Queryable, where: SqlQuery = sql`true`): Promise<RouteRow[]> {
+  // Two flat lists: put together by the database, each route would cost it a query of its own.
+  const destinations = await rows<DestinationRow & { routeGuid: string }>(
+    on,
+    sql`SELECT t.route_guid AS "routeGuid", t.app_guid AS "appGuid", a.name AS "appName", a.space_guid AS "spaceGuid",
+          s.organization_guid AS "organizationGuid", t.process_type AS "processType", t.port, t.weight, t.protocol,
+          (a.state = 'STARTED' AND EXISTS (SELECT 1 FROM processes p
+            WHERE p.app_guid = t.app_guid AND p.type = t.process_type AND p.instances > 0)) AS wanted
+        FROM route_destinations t JOIN routes r ON r.guid = t.route_guid JOIN apps a ON a.guid = t.app_guid
+          JOIN spaces s ON s.guid = a.space_guid
+        WHERE ${where} ORDER BY t.created_at, t.guid`,
+  )
+  const found = await rows<Omit<RouteRow, 'destinations'>>(
     on,
     sql`SELECT r.guid, r.host, d.name AS domain, r.path, r.port, r.protocol, r.options,
-          coalesce((SELECT jsonb_agg(jsonb_build_object('appGuid', t.app_guid, 'appName', a.name, 'spaceGuid', a.space_guid,
-              'organizationGuid', s.organization_guid, 'processType', t.process_type, 'port', t.port, 'weight', t.weight,
-              'protocol', t.protocol, 'wanted', a.state = 'STARTED' AND EXISTS (SELECT 1 FROM processes p
-                WHERE p.app_guid = t.app_guid AND p.type = t.process_type AND p.instances > 0)) ORDER BY t.created_at, t.guid)
-            FROM route_destinations t JOIN apps a ON a.guid = t.app_guid JOIN spaces s ON s.guid = a.space_guid
-            WHERE t.route_guid = r.guid), '[]'::jsonb) AS destinations,
           coalesce(b.route_service_url, i.route_service_url) AS "routeServiceUrl",
           (i.plan_guid IS NOT NULL AND k.space_guid IS NULL AND k.guid IS NOT NULL) AS "routeServiceTrusted"
         FROM routes r JOIN domains d ON d.guid = r.domain_guid
@@ -48,5 +54,11 @@ export const listRoutes = (on: Queryable, where: SqlQuery = sql`true`): Promise<
           LEFT JOIN service_plans p ON p.guid = i.plan_guid
           LEFT JOIN service_offerings o ON o.guid = p.offering_guid
           LEFT JOIN service_brokers k ON k.guid = o.broker_guid
-        WHERE NOT d.internal AND EXISTS (SELECT 1 FROM route_destinations t WHERE t.route_guid = r.guid) AND ${where} ORDER BY r.guid`,
+        WHERE NOT d.internal AND ${where} ORDER BY r.guid`,
   )
+  const ofRoute = groupBy(destinations, ({ routeGuid }) => routeGuid)
+  return found.flatMap((route) => {
+    const leads = ofRoute.get(route.guid)
+    return leads ? [{ ...route, destinations: leads }] : []
+  })
+}
