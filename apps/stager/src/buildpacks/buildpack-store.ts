@@ -23,6 +23,8 @@ const UNUSED_MS = 7 * 24 * 3_600_000
  */
 export class BuildpackStore {
   readonly #making = new Map<string, Promise<string>>()
+  /** Of folders as they were: a build would read some hundred files only to find that nothing has changed. */
+  readonly #digests = new Map<string, { readonly signature: string; readonly digest: string }>()
   constructor(
     private readonly folder: string,
     /** The product's own buildpacks. */
@@ -53,7 +55,7 @@ export class BuildpackStore {
   async prepareSystem(name: string): Promise<string> {
     const source = join(this.systemFolder, name)
     const shared = join(this.systemFolder, 'shared', 'lib')
-    const digest = await contentDigest([source, shared])
+    const digest = await this.#contentDigest([source, shared])
     return this.#once(`${name}-${digest}`, async (target) => {
       await cp(source, target, { recursive: true })
       await cp(shared, join(target, 'lib'), { recursive: true })
@@ -61,7 +63,7 @@ export class BuildpackStore {
   }
 
   async prepareFolder(name: string, source: string): Promise<string> {
-    const digest = await contentDigest([source])
+    const digest = await this.#contentDigest([source])
     return this.#once(`${name}-${digest}`, (target) => cp(source, target, { recursive: true }))
   }
 
@@ -87,6 +89,23 @@ export class BuildpackStore {
         if (await unused(name)) await rm(join(this.folder, name), { recursive: true, force: true })
       },
     }))
+  }
+
+  async #contentDigest(folders: readonly string[]): Promise<string> {
+    const files = (await Promise.all(folders.map(filesOf))).flat()
+    const signature = files.map(({ path, stamp }) => `${path}\0${stamp}`).join('\n')
+    const key = folders.join('\0')
+    const known = this.#digests.get(key)
+    if (known?.signature === signature) return known.digest
+    const hash = createHash('sha256')
+    for (const { path, name, mode } of files)
+      hash
+        .update(`${name}\0${mode.toString(8)}\0`)
+        .update(await readFile(path))
+        .update('\0')
+    const digest = hash.digest('hex').slice(0, 16)
+    this.#digests.set(key, { signature, digest })
+    return digest
   }
 
   #once(name: string, make: (target: string) => Promise<void>): Promise<string> {
@@ -131,21 +150,16 @@ export function systemFolderName({ filename, name }: Pick<BuildpackRecord, 'file
   return (filename ?? name).replace(/_buildpack(-.*)?$/, '').replace(/[^A-Za-z0-9_-]/g, '')
 }
 
-async function contentDigest(folders: readonly string[]): Promise<string> {
-  const hash = createHash('sha256')
-  for (const folder of folders) {
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-    const paths = entries
-      .filter((entry) => entry.isFile() && !entry.name.endsWith('.pyc'))
-      .map((entry) => join(entry.parentPath, entry.name))
-      .sort()
-    for (const path of paths) {
-      const { mode } = await stat(path)
-      hash
-        .update(`${path.slice(folder.length)}\0${mode.toString(8)}\0`)
-        .update(await readFile(path))
-        .update('\0')
-    }
-  }
-  return hash.digest('hex').slice(0, 16)
+async function filesOf(folder: string) {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const paths = entries
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.pyc'))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+  return Promise.all(
+    paths.map(async (path) => {
+      const { mode, size, ino, mtimeMs, ctimeMs } = await stat(path)
+      return { path, name: path.slice(folder.length), mode, stamp: `${mode} ${size} ${ino} ${mtimeMs} ${ctimeMs}` }
+    }),
+  )
 }
