@@ -6,6 +6,7 @@ const facts = (phase: FailureFacts['phase'], code: string, replayable = true): F
 describe('classifyFailure', () => {
   it.each<[string, FailureFacts, string, boolean, boolean]>([
     ['refused', facts('connecting', 'ECONNREFUSED', false), 'dial', true, true],
+    ['no descriptor left here', facts('connecting', 'EMFILE', false), 'dial', true, false],
     ['no connection in time', facts('connecting', DIAL_TIMEOUT, false), 'dial-timeout', true, true],
     ['closed while idle', facts('reused-connection', 'ECONNRESET'), 'stale-connection', true, false],
     ['broken pipe on an idle connection', facts('reused-connection', 'EPIPE'), 'stale-connection', true, false],

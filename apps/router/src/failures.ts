@@ -62,6 +62,11 @@ const CLASSES: readonly { readonly fits: (facts: FailureFacts) => boolean; reado
     fits: ({ phase, code }) => phase === 'connecting' && code === DIAL_TIMEOUT,
     is: { kind: 'dial-timeout', retriable: true, marksEndpoint: true },
   },
+  {
+    // This process has no descriptor or port left, which is not the endpoint's fault.
+    fits: ({ phase, code }) => phase === 'connecting' && /^(EMFILE|ENFILE|EADDRNOTAVAIL)$/.test(code),
+    is: { kind: 'dial', retriable: true, marksEndpoint: false },
+  },
   { fits: ({ phase }) => phase === 'connecting', is: { kind: 'dial', retriable: true, marksEndpoint: true } },
   {
     // The endpoint closed a connection it held idle, just as the next request went out on it. That says nothing against it.
