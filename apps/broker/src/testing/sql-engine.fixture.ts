@@ -9,7 +9,7 @@ import { newPassword, shortName } from '../engines/names.js'
 import { ServiceFolders } from '../servers/folders.js'
 import { LocalServerHost } from '../servers/local-server-host.js'
 import { ProgramRuntime } from '../servers/program-runtime.js'
-import type { ServerHost, Software } from '../servers/server-host.js'
+import type { ServerHost, ServerSpec, Software } from '../servers/server-host.js'
 import { inBrokerSchema, prepareSchema } from '../state/schema.js'
 import { Vault } from '../state/vault.js'
 import { TestHome } from './broker-under-test.fixture.js'
@@ -21,6 +21,8 @@ export interface EngineUnderTest {
   user(): BindingUser
   /** Where the servers' user may write. */
   readonly backupFile: string
+  /** With limits that differ, for which a server is started anew. */
+  restart(spec: ServerSpec): Promise<unknown>
   close(): Promise<void>
 }
 
@@ -59,6 +61,7 @@ export async function engineUnderTest(
       const guid = randomUUID()
       return { guid, username: shortName('u', guid), password: newPassword(), parameters: {} }
     },
+    restart: (spec) => host.ensure(spec),
     close: async () => {
       await engine.close?.()
       await home.remove()

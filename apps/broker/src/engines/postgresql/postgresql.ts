@@ -186,10 +186,17 @@ export class PostgresqlEngine implements Engine {
 
   async #dump(server: Server, instance: Instance, file: string, signal: AbortSignal): Promise<void> {
     const args = ['--format=custom', '--no-owner', '--no-privileges', '--no-password', `--file=${file}`]
-    await this.servers.run(server.name, 'pg_dump', [...args, `--dbname=${databaseOf(instance)}`, ...addressOf(server)], {
-      env: { PGPASSWORD: server.secret },
-      signal,
-    })
+    const all = [...args, `--dbname=${databaseOf(instance)}`, ...addressOf(server)]
+    try {
+      await this.servers.run(server.name, 'pg_dump', all, { env: { PGPASSWORD: server.secret }, signal })
+    } catch (error) {
+      if (!/server version mismatch/.test(String(error))) throw error
+      throw new ServiceFault(
+        'The server of this instance is newer than the programs that would back it up or move it. Ask the operator of the platform for ' +
+          'those of its version, or copy the data to a new instance.',
+        { cause: error },
+      )
+    }
   }
 
   async #load(server: Server, database: string, owner: string, file: string, signal: AbortSignal): Promise<void> {

@@ -8,6 +8,8 @@ import type { ProgramPaths, Server, ServerCommand, ServerPlace, Software } from 
 const ADMIN = 'bloomery'
 const NEEDED = ['postgres', 'initdb']
 const CLIENTS = ['pg_dump', 'pg_restore']
+/** The server that the platform itself runs on, beside another: for data that were made before that was installed. */
+const PLATFORMS_OWN = 'platform-postgres'
 
 /** PostgreSQL servers: the system's newest, with its clients; else the one that the platform itself runs on, which has none. */
 export function postgresSoftware(options: {
@@ -42,12 +44,21 @@ export function postgresSoftware(options: {
 }
 
 function locate(owner: ServerUser | undefined): ProgramPaths | undefined {
+  const own = platformsOwn(owner)
+  const system = installed()
+  if (!system) return own
+  return own?.['postgres'] === undefined ? system : { ...system, [PLATFORMS_OWN]: own['postgres'] }
+}
+
+function installed(): ProgramPaths | undefined {
   for (const folder of versionFolders('/usr/lib/postgresql', 'bin')) {
     const found = [...NEEDED, ...CLIENTS].map((name): [string, string] => [name, join(folder, name)])
     if (found.every(([, path]) => existsSync(path))) return Object.fromEntries(found)
   }
-  const installed = findPrograms([...NEEDED, ...CLIENTS])
-  if (installed) return installed
+  return findPrograms([...NEEDED, ...CLIENTS])
+}
+
+function platformsOwn(owner: ServerUser | undefined): ProgramPaths | undefined {
   try {
     const { postgres, initdb } = postgresBinaries(owner)
     return { postgres, initdb }
@@ -59,7 +70,7 @@ function locate(owner: ServerUser | undefined): ProgramPaths | undefined {
 async function prepare(place: ServerPlace): Promise<ServerCommand> {
   const data = join(place.folder, 'data')
   if (!existsSync(data)) await initialise(place, data)
-  await refuseOtherMajor(place, data)
+  const program = await programFor(place, data)
   const { listen } = place
   const access = [
     '# Made anew at each start.',
@@ -97,7 +108,7 @@ async function prepare(place: ServerPlace): Promise<ServerCommand> {
     log_min_error_statement: 'panic',
   }
   return {
-    command: place.program('postgres'),
+    command: place.program(program),
     args: ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
     env: { LC_ALL: 'C.UTF-8' },
   }
@@ -122,15 +133,22 @@ async function initialise(place: ServerPlace, data: string): Promise<void> {
   }
 }
 
-async function refuseOtherMajor(place: ServerPlace, data: string): Promise<void> {
+/** The one whose major version the data are of. */
+async function programFor(place: ServerPlace, data: string): Promise<string> {
   const made = readFileSync(join(data, 'PG_VERSION'), 'utf8').trim()
-  const version = await place.run('postgres', ['--version'])
-  const [, major] = /PostgreSQL\) (\d+)/.exec(version) ?? []
-  if (major !== made)
-    throw new Error(
-      `The data of ${place.name} were made by PostgreSQL ${made}, and this machine has ${major ?? version}. Install postgresql-${made} again, ` +
-        'or make the instances anew from a backup.',
-    )
+  const here: string[] = []
+  for (const name of ['postgres', PLATFORMS_OWN]) {
+    // The platform's own is not everywhere.
+    const version =
+      name === 'postgres' ? await place.run(name, ['--version']) : await place.run(name, ['--version']).catch(() => '')
+    const [, major] = /PostgreSQL\) (\d+)/.exec(version) ?? []
+    if (major === made) return name
+    if (major !== undefined) here.push(major)
+  }
+  throw new Error(
+    `The data of ${place.name} were made by PostgreSQL ${made}, and this machine has ${here.join(' and ')}. Install postgresql-${made} again, ` +
+      'or make the instances anew from a backup.',
+  )
 }
 
 /** Connections of the server's administrator. */
