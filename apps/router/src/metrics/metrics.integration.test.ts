@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { silentLogger } from '@bloomery/telemetry'
-import { anEndpoint } from '../fake-scheduler.fixture.js'
+import { anEndpoint, aRoute } from '../fake-scheduler.fixture.js'
 import { Exchange } from '../proxy/exchange.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
 import { serveMetrics } from './metrics-server.js'
@@ -22,7 +22,10 @@ function served(
   exchange.outcome.routerError = more.routerError
   exchange.outcome.backendMs = (more.ms ?? 4) / 2
   if (more.upgrade) exchange.upgrade = 'websocket'
-  if (more.app !== false) exchange.outcome.endpoint = anEndpoint({ port: 1 })
+  if (more.app !== false) {
+    exchange.outcome.endpoint = anEndpoint({ port: 1 })
+    exchange.route = aRoute('shop.test', [])
+  }
   metrics.record(exchange, 1000 + (more.ms ?? 4))
 }
 
@@ -37,6 +40,7 @@ describe('metrics', () => {
     served(two, 502, { routerError: 'endpoint_failure (dial tcp: refused)', ms: 300 })
     served(two, 101, { upgrade: true, ms: 100_000 })
     two.recordTcp(true)
+    served(one, 526, { routerError: 'endpoint_failure (untrusted)', app: false })
     server = await serveMetrics({
       listen: { host: '127.0.0.1', port: 0 },
       password: undefined,
@@ -49,7 +53,8 @@ describe('metrics', () => {
     })
     const text = await (await fetch(`http://127.0.0.1:${server.port}/metrics`)).text()
     for (const line of [
-      'total_requests 4',
+      'total_requests 5',
+      'backend_invalid_tls_cert 1',
       'routed_app_requests 3',
       'rejected_requests 1',
       'bad_gateways 1',
@@ -58,18 +63,20 @@ describe('metrics', () => {
       'total_routes 7',
       'open_connections 5',
       'responses{status_group="2xx"} 1',
-      'router_errors{error="endpoint_failure"} 1',
-      'latency_seconds_bucket{status_group="5xx",le="0.25"} 0',
-      'latency_seconds_bucket{status_group="5xx",le="0.5"} 1',
-      'latency_seconds_bucket{status_group="5xx",le="+Inf"} 1',
-      'gorouter_time_seconds_count 3',
+      'router_errors{error="endpoint_failure"} 2',
+      'latency_seconds_bucket{status_group="5xx",le="0.25"} 1',
+      'latency_seconds_bucket{status_group="5xx",le="0.5"} 2',
+      'latency_seconds_bucket{status_group="5xx",le="+Inf"} 2',
+      'gorouter_time_seconds_count 4',
     ])
       expect(text.split('\n')).toContain(line)
     expect(text).toMatch(/http_requests\{source_id="[^"]+"\} 3/)
     const figures = (await (await fetch(`http://127.0.0.1:${server.port}/figures`)).json()) as {
       counters: Record<string, number>
+      routes: Record<string, unknown>
     }
-    expect(figures.counters['total_requests']).toBe(4)
+    expect(figures.counters['total_requests']).toBe(5)
+    expect(figures.routes).toEqual({ 'shop.test': { requests: 3, failures: 1, latencyMs: 304 } })
     expect((await fetch(`http://127.0.0.1:${server.port}/else`)).status).toBe(404)
   })
 

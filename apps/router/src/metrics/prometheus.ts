@@ -20,16 +20,6 @@ export function sumFigures(all: readonly RouterFigures[]): RouterFigures {
   }
   const plus = (_name: string, a: number, b: number): number => a + b
   const groups = [...new Set(all.flatMap(({ latency }) => Object.keys(latency)))]
-  const apps: RouterFigures['apps'] = {}
-  for (const figures of all)
-    for (const [guid, { requests, failures, latencyMs }] of Object.entries(figures.apps)) {
-      const before = apps[guid] ?? { requests: 0, failures: 0, latencyMs: 0 }
-      apps[guid] = {
-        requests: before.requests + requests,
-        failures: before.failures + failures,
-        latencyMs: before.latencyMs + latencyMs,
-      }
-    }
   return {
     counters: sum(
       all.map(({ counters }) => counters),
@@ -43,12 +33,27 @@ export function sumFigures(all: readonly RouterFigures[]): RouterFigures {
       groups.map((group) => [group, sumHistograms(all.flatMap(({ latency }) => latency[group] ?? []))]),
     ),
     gorouterTime: sumHistograms(all.map(({ gorouterTime }) => gorouterTime)),
-    apps,
+    apps: sumServed(all.map(({ apps }) => apps)),
+    routes: sumServed(all.map(({ routes }) => routes)),
     errors: sum(
       all.map(({ errors }) => errors),
       plus,
     ),
   }
+}
+
+function sumServed(all: readonly RouterFigures['apps'][]): RouterFigures['apps'] {
+  const total: RouterFigures['apps'] = {}
+  for (const served of all)
+    for (const [guid, { requests, failures, latencyMs }] of Object.entries(served)) {
+      const before = total[guid] ?? { requests: 0, failures: 0, latencyMs: 0 }
+      total[guid] = {
+        requests: before.requests + requests,
+        failures: before.failures + failures,
+        latencyMs: before.latencyMs + latencyMs,
+      }
+    }
+  return total
 }
 
 const sumHistograms = (all: readonly Histogram[]): Histogram => ({
@@ -63,6 +68,9 @@ const HELP: Readonly<Record<string, string>> = {
   rejected_requests: 'Requests refused: no route, no host, malformed.',
   bad_gateways: 'Answers with status 502.',
   backend_exhausted_conns: 'Requests refused because every instance had as many as it may have.',
+  backend_invalid_id: 'Requests for which the instance had another identity than it should.',
+  backend_invalid_tls_cert: 'Requests for which the certificate of the instance was not to be trusted.',
+  backend_tls_handshake_failed: 'Requests for which no TLS could be agreed on with the instance.',
   websocket_upgrades: 'Connections switched to WebSocket.',
   websocket_failures: 'WebSocket handshakes that failed.',
   responses_route_services: 'Requests sent to route services.',

@@ -8,6 +8,9 @@ const STATUS_GROUPS = ['1xx', '2xx', '3xx', '4xx', '5xx', 'xxx'] as const
 const Histogram = z.object({ buckets: z.array(z.number()), sumMs: z.number(), count: z.number() })
 type Histogram = z.infer<typeof Histogram>
 
+const Served = z.object({ requests: z.number(), failures: z.number(), latencyMs: z.number() })
+type Served = z.infer<typeof Served>
+
 /** Figures of one worker, or the sum of several. */
 export const RouterFigures = z.object({
   counters: z.record(z.string(), z.number()),
@@ -16,14 +19,16 @@ export const RouterFigures = z.object({
   latency: z.record(z.string(), Histogram),
   gorouterTime: Histogram,
   /** By app. */
-  apps: z.record(z.string(), z.object({ requests: z.number(), failures: z.number(), latencyMs: z.number() })),
+  apps: z.record(z.string(), Served),
+  /** By route, answers of the router's own included. */
+  routes: z.record(z.string(), Served),
   /** By what X-Cf-RouterError said, without the details in parentheses. */
   errors: z.record(z.string(), z.number()),
 })
 export type RouterFigures = z.infer<typeof RouterFigures>
 
-/** Apps beyond this are counted together: figures must not grow with the platform without bound. */
-const MAX_APPS = 20_000
+/** Apps and routes beyond this are counted together: figures must not grow with the platform without bound. */
+const MOST_NAMES = 20_000
 const OTHERS = 'others'
 
 const emptyHistogram = (): Histogram => ({ buckets: BUCKETS_MS.map(() => 0), sumMs: 0, count: 0 })
@@ -36,6 +41,9 @@ export class RouterMetrics {
     rejected_requests: 0,
     bad_gateways: 0,
     backend_exhausted_conns: 0,
+    backend_invalid_id: 0,
+    backend_invalid_tls_cert: 0,
+    backend_tls_handshake_failed: 0,
     websocket_upgrades: 0,
     websocket_failures: 0,
     responses_route_services: 0,
@@ -44,7 +52,8 @@ export class RouterMetrics {
   }
   readonly #latency = new Map<string, Histogram>(STATUS_GROUPS.map((group) => [group, emptyHistogram()]))
   readonly #gorouterTime = emptyHistogram()
-  readonly #apps = new Map<string, { requests: number; failures: number; latencyMs: number }>()
+  readonly #apps = new Map<string, Served>()
+  readonly #routes = new Map<string, Served>()
   readonly #errors = new Map<string, number>()
 
   /** Told of each request once it is over. */
@@ -60,19 +69,17 @@ export class RouterMetrics {
       if (status === 101) counters.websocket_upgrades++
       else counters.websocket_failures++
     }
-    if (outcome.routerError !== undefined) this.#countError(outcome.routerError)
+    if (outcome.routerError !== undefined) this.#countError(outcome.routerError, status)
     // How long a switched connection lasts is nobody's latency.
     if (status !== 101) {
       observe(this.#latency.get(groupOf(status)), latencyMs)
       observe(this.#gorouterTime, Math.max(latencyMs - outcome.backendMs, 0))
     }
+    if (exchange.route) count(this.#routes, exchange.route.routeGuid, status, latencyMs)
     const { endpoint } = outcome
     if (!endpoint) return
     counters.routed_app_requests++
-    const app = this.#app(endpoint.appGuid)
-    app.requests++
-    if (status >= 500) app.failures++
-    if (status !== 101) app.latencyMs += latencyMs
+    count(this.#apps, endpoint.appGuid, status, latencyMs)
   }
 
   recordTcp(served: boolean): void {
@@ -88,26 +95,35 @@ export class RouterMetrics {
       latency: Object.fromEntries([...this.#latency].filter(([, { count }]) => count > 0)),
       gorouterTime: this.#gorouterTime,
       apps: Object.fromEntries(this.#apps),
+      routes: Object.fromEntries(this.#routes),
       errors: Object.fromEntries(this.#errors),
     }
   }
 
-  #countError(routerError: string): void {
+  #countError(routerError: string, status: number): void {
     const parenthesis = routerError.indexOf(' (')
     const name = parenthesis === -1 ? routerError : routerError.slice(0, parenthesis)
     this.#errors.set(name, (this.#errors.get(name) ?? 0) + 1)
     if (name === 'unknown_route' || name === 'empty_host' || name === 'bad_request') this.#counters.rejected_requests++
     if (name === 'Connection Limit Reached') this.#counters.backend_exhausted_conns++
+    if (name !== 'endpoint_failure') return
+    if (status === 503) this.#counters.backend_invalid_id++
+    if (status === 526) this.#counters.backend_invalid_tls_cert++
+    if (status === 525) this.#counters.backend_tls_handshake_failed++
   }
+}
 
-  #app(guid: string): { requests: number; failures: number; latencyMs: number } {
-    const name = this.#apps.has(guid) || this.#apps.size < MAX_APPS ? guid : OTHERS
-    const known = this.#apps.get(name)
-    if (known) return known
-    const fresh = { requests: 0, failures: 0, latencyMs: 0 }
-    this.#apps.set(name, fresh)
-    return fresh
+function count(served: Map<string, Served>, guid: string, status: number, latencyMs: number): void {
+  const name = served.has(guid) || served.size < MOST_NAMES ? guid : OTHERS
+  let figures = served.get(name)
+  if (!figures) {
+    figures = { requests: 0, failures: 0, latencyMs: 0 }
+    served.set(name, figures)
   }
+  figures.requests++
+  if (status >= 500) figures.failures++
+  // How long a switched connection lasts is nobody's latency.
+  if (status !== 101) figures.latencyMs += latencyMs
 }
 
 const groupOf = (status: number): string => STATUS_GROUPS[Math.floor(status / 100) - 1] ?? 'xxx'
