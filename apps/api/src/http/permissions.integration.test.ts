@@ -45,11 +45,11 @@ describe('every route and every role', () => {
     const nobody = await api.caller('without-scopes', [])
     const reader = await api.caller('only-reads', ['cloud_controller.read'])
     const ordinary = await api.caller('ordinary', [...USER_SCOPES])
-    const callers = [
+    const callers: readonly { readonly caller: typeof nobody; readonly scopes: readonly string[] }[] = [
       { caller: nobody, scopes: [] },
       { caller: reader, scopes: ['cloud_controller.read'] },
       { caller: ordinary, scopes: [...USER_SCOPES] },
-    ] as const satisfies { caller: unknown; scopes: readonly string[] }[]
+    ]
     for (const { method, url, permission } of api.app.declaredRoutes) {
       const rule = PERMISSIONS[permission]
       const address = url.replaceAll(/:\w+|\*/g, 'x')

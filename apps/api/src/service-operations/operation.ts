@@ -41,7 +41,7 @@ export interface BrokerTarget {
   readonly planId: string
   readonly maximumPollingSeconds?: number | undefined
 }
-export type BrokerRequest =
+type BrokerRequest =
   | { readonly operation: 'provision'; readonly body: ProvisionRequest }
   | { readonly operation: 'update'; readonly body: UpdateRequest }
   | { readonly operation: 'deprovision' }

@@ -46,7 +46,7 @@ const STEPS: readonly string[] = [
 ]
 
 /** The schema in which all of the broker's tables lie; nothing else uses it. */
-export const BROKER_SCHEMA = BROKER_KEY_USES.schema
+const BROKER_SCHEMA = BROKER_KEY_USES.schema
 
 /** The same database, with the broker's schema as the only one searched. */
 export function inBrokerSchema(url: string): string {

@@ -5,7 +5,7 @@ export interface KnownOffering {
   readonly name: string
   readonly plans: readonly KnownPlan[]
 }
-export interface KnownPlan {
+interface KnownPlan {
   readonly guid: string
   readonly catalogId: string
   readonly name: string

@@ -20,7 +20,7 @@ export interface PollingSituation {
 }
 
 /** The default of the specification's readers: no broker may make a poller wait longer than a day. */
-export const MAX_POLL_INTERVAL_SECONDS = 24 * 60 * 60
+const MAX_POLL_INTERVAL_SECONDS = 24 * 60 * 60
 
 /** When the operation is over if nothing else ends it. */
 export const pollingDeadline = (

@@ -1,15 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { isUniqueViolation, type OrganizationQuota, type Prisma, type Transaction } from '@bloomery/database'
+import type { OrganizationQuota, Prisma } from '@bloomery/database'
 import { z } from 'zod'
-import { recordAudit } from '../../http/audit.js'
 import { parseBody, ResourceName, ToMany } from '../../http/bodies.js'
 import type { Context } from '../../http/context.js'
 import { notFound, unprocessable } from '../../http/errors.js'
-import { parseListQuery, presentList, readPage } from '../../http/lists.js'
-import type { JobActor } from '../../jobs/jobs.js'
-import { accept, actorOf } from '../../jobs/routes.js'
+import { actorOf } from '../../jobs/routes.js'
 import { DomainLimitsInput, presentQuotaLimits, quotaColumns, QuotaLimitsInput } from '../quota-fields.js'
+import { applyQuota, auditQuota, quotaNameTaken, quotaRoutes, requireAll, type QuotaKind } from '../quota-routes.js'
 
 const CreateQuota = z.strictObject({
   name: ResourceName,
@@ -18,14 +16,33 @@ const CreateQuota = z.strictObject({
   relationships: z.strictObject({ organizations: ToMany.optional() }).optional(),
 })
 const UpdateQuota = z.strictObject({ name: ResourceName.optional(), ...QuotaLimitsInput, domains: DomainLimitsInput })
-const DeleteQuotaParams = z.object({ guid: z.string() })
-interface ByGuid {
-  Params: { guid: string }
-}
 type QuotaWithOrganizations = OrganizationQuota & { organizations: { guid: string }[] }
 
+/** What whole organizations may use. */
 export function organizationQuotaRoutes(app: FastifyInstance, context: Context): void {
   const { db } = context
+  const kind = organizationQuotas(context)
+  quotaRoutes(app, context, kind)
+
+  app.post('/v3/organization_quotas', { config: { permission: 'admin' } }, async (request, reply) => {
+    const input = parseBody(CreateQuota, request.body)
+    const quota = { guid: randomUUID(), name: input.name }
+    try {
+      await db.$transaction(async (tx) => {
+        await tx.organizationQuota.create({
+          data: { ...quota, ...quotaColumns(input), totalDomains: input.domains?.total_domains ?? null },
+        })
+        await auditQuota(tx, actorOf(request), 'organization', 'create', quota)
+        await applyQuota(tx, actorOf(request), kind, quota, input.relationships?.organizations?.data ?? [])
+      })
+    } catch (error) {
+      throw quotaNameTaken(error, 'organization', input.name)
+    }
+    return reply.code(201).send(presentQuota(await kind.find(request, quota.guid), request.baseUrl))
+  })
+}
+
+function organizationQuotas({ db }: Context): QuotaKind<QuotaWithOrganizations, z.infer<typeof UpdateQuota>> {
   const parts = (request: FastifyRequest) => ({
     organizations: { where: request.access.organizations(), select: { guid: true }, orderBy: { createdAt: 'asc' as const } },
   })
@@ -39,141 +56,67 @@ export function organizationQuotaRoutes(app: FastifyInstance, context: Context):
     if (!quota) throw notFound('Organization quota')
     return quota
   }
+  return {
+    of: 'organization',
+    permission: 'admin',
+    filters: ['names', 'organization_guids'],
+    change: UpdateQuota,
+    find,
+    findManaged: find,
 
-  app.get('/v3/organization_quotas', { config: { permission: 'authenticated' } }, async (request) => {
-    const query = parseListQuery(request, { filters: ['names', 'organization_guids'], orderBy: { name: 'name' }, labels: false })
-    const names = query.values('names')
-    const organizationGuids = query.values('organization_guids')
-    const where: Prisma.OrganizationQuotaWhereInput = {
-      AND: [
-        visible(request),
-        ...(query.common as Prisma.OrganizationQuotaWhereInput[]),
-        ...(names ? [{ name: { in: names } }] : []),
-        ...(organizationGuids ? [{ organizations: { some: { guid: { in: organizationGuids } } } }] : []),
-      ],
-    }
-    const page = await readPage(
-      query,
-      (window) => db.organizationQuota.findMany({ where, orderBy: query.orderBy, include: parts(request), ...window }),
-      () => db.organizationQuota.count({ where }),
-    )
-    return presentList(request, query, page, (quota) => presentQuota(quota, request.baseUrl))
-  })
-
-  app.get<ByGuid>('/v3/organization_quotas/:guid', { config: { permission: 'authenticated' } }, async (request) =>
-    presentQuota(await find(request, request.params.guid), request.baseUrl),
-  )
-
-  app.post('/v3/organization_quotas', { config: { permission: 'admin' } }, async (request, reply) => {
-    const input = parseBody(CreateQuota, request.body)
-    const guid = randomUUID()
-    try {
-      await db.$transaction(async (tx) => {
-        await tx.organizationQuota.create({
-          data: { guid, name: input.name, ...quotaColumns(input), totalDomains: input.domains?.total_domains ?? null },
-        })
-        await audit(tx, actorOf(request), 'create', { guid, name: input.name })
-        await apply(tx, actorOf(request), { guid, name: input.name }, input.relationships?.organizations?.data ?? [])
-      })
-    } catch (error) {
-      throw nameTaken(error, input.name)
-    }
-    return reply.code(201).send(presentQuota(await find(request, guid), request.baseUrl))
-  })
-
-  app.patch<ByGuid>('/v3/organization_quotas/:guid', { config: { permission: 'admin' } }, async (request) => {
-    const quota = await find(request, request.params.guid)
-    const input = parseBody(UpdateQuota, request.body)
-    try {
-      await db.$transaction(async (tx) => {
-        await tx.organizationQuota.update({
-          where: { guid: quota.guid },
-          data: {
-            ...quotaColumns(input),
-            ...(input.name === undefined ? {} : { name: input.name }),
-            ...(input.domains?.total_domains === undefined ? {} : { totalDomains: input.domains.total_domains }),
-          },
-        })
-        await audit(tx, actorOf(request), 'update', { guid: quota.guid, name: input.name ?? quota.name })
-      })
-    } catch (error) {
-      throw nameTaken(error, input.name ?? '')
-    }
-    return presentQuota(await find(request, quota.guid), request.baseUrl)
-  })
-
-  app.post<ByGuid>(
-    '/v3/organization_quotas/:guid/relationships/organizations',
-    { config: { permission: 'admin' } },
-    async (request) => {
-      const quota = await find(request, request.params.guid)
-      const { data } = parseBody(ToMany, request.body)
-      await db.$transaction((tx) => apply(tx, actorOf(request), quota, data))
-      const { organizations } = await find(request, quota.guid)
-      const self = `${request.baseUrl}/v3/organization_quotas/${quota.guid}/relationships/organizations`
-      return { data: organizations.map(({ guid }) => ({ guid })), links: { self: { href: self } } }
+    page(request, query) {
+      const names = query.values('names')
+      const organizationGuids = query.values('organization_guids')
+      const where: Prisma.OrganizationQuotaWhereInput = {
+        AND: [
+          visible(request),
+          ...(query.common as Prisma.OrganizationQuotaWhereInput[]),
+          ...(names ? [{ name: { in: names } }] : []),
+          ...(organizationGuids ? [{ organizations: { some: { guid: { in: organizationGuids } } } }] : []),
+        ],
+      }
+      return [
+        query,
+        (window) => db.organizationQuota.findMany({ where, orderBy: query.orderBy, include: parts(request), ...window }),
+        () => db.organizationQuota.count({ where }),
+      ]
     },
-  )
 
-  context.jobs.register('organization_quota.delete', DeleteQuotaParams, async ({ params: { guid }, actor }) => {
-    await db.$transaction(async (tx) => {
-      const quota = await tx.organizationQuota.findUnique({ where: { guid } })
-      if (!quota) return
-      await requireUnused(tx, guid)
-      await tx.organizationQuota.delete({ where: { guid } })
-      await audit(tx, actor, 'delete', quota)
-    })
-  })
-  app.delete<ByGuid>('/v3/organization_quotas/:guid', { config: { permission: 'admin' } }, async (request, reply) => {
-    const quota = await find(request, request.params.guid)
-    if (quota.isDefault) throw unprocessable('This quota is the default for new organizations and cannot be deleted.')
-    await requireUnused(db, quota.guid)
-    return accept(context, request, reply, {
-      operation: 'organization_quota.delete',
-      params: { guid: quota.guid },
-      resourceType: 'organization_quotas',
-      resourceGuid: quota.guid,
-    })
-  })
+    update: (tx, guid, input) =>
+      tx.organizationQuota.update({
+        where: { guid },
+        data: {
+          ...quotaColumns(input),
+          ...(input.name === undefined ? {} : { name: input.name }),
+          ...(input.domains?.total_domains === undefined ? {} : { totalDomains: input.domains.total_domains }),
+        },
+      }),
+
+    members: ({ organizations }) => organizations,
+
+    async apply(tx, quota, guids) {
+      const where = { guid: { in: [...guids] } }
+      const found = await tx.organization.findMany({ where })
+      requireAll('Organizations', guids, found)
+      await tx.organization.updateMany({ where, data: { quotaGuid: quota.guid } })
+      return found
+    },
+
+    take: (tx, guid) => tx.organizationQuota.findUnique({ where: { guid } }),
+
+    async requireRemovable(on, guid) {
+      const quota = await on.organizationQuota.findUnique({ where: { guid } })
+      if (quota?.isDefault) throw unprocessable('This quota is the default for new organizations and cannot be deleted.')
+      if ((await on.organization.count({ where: { quotaGuid: guid } })) > 0)
+        throw unprocessable(
+          'This quota is applied to one or more organizations. Apply different quotas to those organizations before deleting.',
+        )
+    },
+
+    remove: (tx, guid) => tx.organizationQuota.delete({ where: { guid } }),
+    present: presentQuota,
+  }
 }
-
-async function requireUnused(db: Pick<Transaction, 'organization'>, quotaGuid: string): Promise<void> {
-  if ((await db.organization.count({ where: { quotaGuid } })) > 0)
-    throw unprocessable(
-      'This quota is applied to one or more organizations. Apply different quotas to those organizations before deleting.',
-    )
-}
-
-async function apply(
-  tx: Transaction,
-  actor: JobActor,
-  quota: { guid: string; name: string },
-  wanted: readonly { guid: string }[],
-): Promise<void> {
-  const guids = wanted.map(({ guid }) => guid)
-  const found = await tx.organization.findMany({ where: { guid: { in: guids } } })
-  const missing = guids.filter((guid) => !found.some((each) => each.guid === guid))
-  if (missing.length > 0)
-    throw unprocessable(`Organizations with guids ${JSON.stringify(missing)} do not exist, or you do not have access to them.`)
-  await tx.organization.updateMany({ where: { guid: { in: guids } }, data: { quotaGuid: quota.guid } })
-  for (const organization of found) await audit(tx, actor, 'apply', quota, organization.guid)
-}
-
-const audit = (
-  tx: Transaction,
-  actor: JobActor,
-  act: 'create' | 'update' | 'apply' | 'delete',
-  { guid, name }: { guid: string; name: string },
-  organizationGuid: string | null = null,
-): Promise<void> =>
-  recordAudit(tx, actor, {
-    type: `audit.organization_quota.${act}`,
-    target: { type: 'organization_quota', guid, name },
-    organizationGuid,
-  })
-
-const nameTaken = (error: unknown, name: string): unknown =>
-  isUniqueViolation(error) ? unprocessable(`Organization Quota '${name}' already exists.`) : error
 
 const presentQuota = (quota: QuotaWithOrganizations, baseUrl: string) => ({
   guid: quota.guid,
