@@ -2,6 +2,7 @@ import type { Envelope, LogLine } from '@bloomery/contracts'
 import { type Logger, silentLogger } from '@bloomery/telemetry'
 import { DiskLogSpool } from './disk-log-spool.js'
 import { LogDelivery } from './log-delivery.js'
+import { LineBatch } from './line-batch.js'
 import type { LogCursor, LogSender } from './log-sender.js'
 import { type LogSpool, MemoryLogSpool } from './log-spool.js'
 import { createTimestamps } from './log-timestamps.js'
@@ -55,8 +56,7 @@ class BatchingLogSender implements SpoolingLogSender {
   private readonly lost = new LostLines()
   /** Bytes per source since the spool was last empty: nobody may take all of a spool that fills. */
   private readonly shares = new Map<string, number>()
-  private lines: string[] = []
-  private lineBytes = 0
+  private readonly lines = new LineBatch()
   private lineCounts = new Map<string, number>()
   private cursors = new Map<string, string>()
   /** Handed to the spool and not yet in it. */
@@ -84,7 +84,7 @@ class BatchingLogSender implements SpoolingLogSender {
     if (cursor) this.cursors.set(cursor.key, cursor.position)
     if (envelope.text.length * 3 <= LINE_BYTES || Buffer.byteLength(envelope.text) <= LINE_BYTES) this.accept(envelope)
     else for (const text of pieces(envelope.text)) this.accept({ ...envelope, text })
-    if (this.lineBytes >= this.batchBytes) this.cut()
+    if (this.lines.length >= this.batchBytes) this.cut()
     else this.timer ??= setTimeout(() => this.cut(), this.delayMs())
   }
 
@@ -116,9 +116,9 @@ class BatchingLogSender implements SpoolingLogSender {
   }
 
   private accept(line: LogLine): void {
-    const json = JSON.stringify(line)
+    const json = jsonOf(line)
     const bytes = json.length
-    const waiting = this.spool.bytes + this.cutBytes + this.lineBytes
+    const waiting = this.spool.bytes + this.cutBytes + this.lines.length
     const share = (this.shares.get(line.sourceId) ?? 0) + bytes
     if (waiting + bytes > this.maxSpoolBytes || (waiting > this.maxSpoolBytes / 2 && share > this.maxSpoolBytes / 4)) {
       this.lost.add(line.sourceId)
@@ -132,8 +132,7 @@ class BatchingLogSender implements SpoolingLogSender {
   }
 
   private push(sourceId: string, json: string): void {
-    this.lines.push(json)
-    this.lineBytes += json.length + 1
+    this.lines.add(json)
     this.lineCounts.set(sourceId, (this.lineCounts.get(sourceId) ?? 0) + 1)
   }
 
@@ -144,11 +143,9 @@ class BatchingLogSender implements SpoolingLogSender {
     if (this.lines.length === 0 && this.cursors.size === 0) return
     const sequence = ++this.sequence
     const head = `{"sender":${JSON.stringify(this.options.sender)},"sequence":${sequence},"envelopes":[`
-    const body = Buffer.from(`${head}${this.lines.join(',')}]}`)
+    const body = this.lines.take(head, ']}')
     const counts = this.lineCounts
     const cursors = this.cursors
-    this.lines = []
-    this.lineBytes = 0
     this.lineCounts = new Map()
     this.cursors = new Map()
     this.cutBytes += body.length
@@ -184,6 +181,21 @@ class BatchingLogSender implements SpoolingLogSender {
       return new MemoryLogSpool()
     }
   }
+}
+
+/** What all lines of one source, instance and stream have in common; most often it is that of the line before. */
+let common = { of: {} as Partial<LogLine>, json: '' }
+
+/** As JSON.stringify does it, in a third of the time. */
+function jsonOf(line: LogLine): string {
+  if (line.tags) return JSON.stringify(line)
+  const { kind, sourceId, instanceId, sourceType, stream } = line
+  const { of } = common
+  if (of.sourceId !== sourceId || of.instanceId !== instanceId || of.sourceType !== sourceType || of.stream !== stream) {
+    const shared = { kind, sourceId, instanceId, sourceType, stream }
+    common = { of: shared, json: JSON.stringify(shared).slice(0, -1) }
+  }
+  return `${common.json},"timestamp":${JSON.stringify(line.timestamp)},"text":${JSON.stringify(line.text)}}`
 }
 
 function lostLine(sourceId: string, count: number, timestamp: string): LogLine {

@@ -4,6 +4,7 @@ import type { Logger } from '@bloomery/telemetry'
 
 const FLUSH_BYTES = 64 * 1024
 const FLUSH_MS = 500
+const NEWLINE = 10
 /** More than this waits for a disk only when that does not keep up; then lines are dropped, and counted. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024
 
@@ -13,7 +14,11 @@ const MAX_WAITING_BYTES = 4 * 1024 * 1024
  */
 export class AccessFile {
   #fd: number
-  #lines = ''
+  /** As bytes outside of the heap: as strings they would be carried along by each collection of garbage. */
+  #lines = Buffer.allocUnsafeSlow(2 * FLUSH_BYTES)
+  #waiting = 0
+  /** What is written now, later the place for the next lines. */
+  #other = Buffer.allocUnsafeSlow(2 * FLUSH_BYTES)
   #writing = false
   #dropped = 0
   readonly #timer: NodeJS.Timeout
@@ -31,12 +36,16 @@ export class AccessFile {
   }
 
   add(line: string): void {
-    if (this.#lines.length > MAX_WAITING_BYTES) {
+    if (this.#waiting > MAX_WAITING_BYTES) {
       this.#dropped++
       return
     }
-    this.#lines += `${line}\n`
-    if (this.#lines.length >= FLUSH_BYTES) this.#flush(() => undefined)
+    // No character of a string takes more than three bytes.
+    const most = this.#waiting + line.length * 3 + 1
+    if (most > this.#lines.length) this.#grow(most)
+    this.#waiting += this.#lines.write(line, this.#waiting)
+    this.#lines[this.#waiting++] = NEWLINE
+    if (this.#waiting >= FLUSH_BYTES) this.#flush(() => undefined)
   }
 
   /** Writes what waits. */
@@ -45,7 +54,7 @@ export class AccessFile {
     await new Promise<void>((resolve) => {
       const again = (): void => {
         if (this.#writing) setImmediate(again)
-        else if (this.#lines === '') resolve()
+        else if (this.#waiting === 0) resolve()
         else this.#flush(again)
       }
       again()
@@ -54,15 +63,27 @@ export class AccessFile {
   }
 
   #flush(done: () => void): void {
-    if (this.#writing || this.#lines === '') return
+    if (this.#writing || this.#waiting === 0) return
     this.#writing = true
-    const batch = Buffer.from(this.#lines)
-    this.#lines = ''
-    write(this.#fd, batch, 0, batch.length, null, (error) => {
+    const batch = this.#lines
+    write(this.#fd, batch, 0, this.#waiting, null, (error) => {
       this.#writing = false
+      // It grew while the disk did not keep up.
+      if (batch.length > 2 * FLUSH_BYTES) this.#other = Buffer.allocUnsafeSlow(2 * FLUSH_BYTES)
       if (error) this.log.error({ err: error, path: this.path }, 'access lines lost: the file cannot be written')
       done()
     })
+    this.#lines = this.#other
+    this.#other = batch
+    this.#waiting = 0
+  }
+
+  #grow(least: number): void {
+    let size = this.#lines.length
+    while (size < least) size *= 2
+    const larger = Buffer.allocUnsafeSlow(size)
+    this.#lines.copy(larger, 0, 0, this.#waiting)
+    this.#lines = larger
   }
 
   #tend(): void {
