@@ -87,12 +87,20 @@ def composer(staging, options, version):
         )
     arguments = [part for each in options.list("COMPOSER_INSTALL_OPTIONS") for part in shlex.split(each)]
     log.step(f"Installing dependencies: composer install {' '.join(arguments)}")
-    status, text = commands.run([program, "install", "--no-ansi", *arguments], build)
+    status, text = commands.run(["php", *composers_own(), program, "install", "--no-ansi", *arguments], build)
     if status != 0:
         log.fail(f"composer install failed with exit status {status}; its output above says why." + advice(text))
     if key and folder.is_dir():
         members.mark(folder, key)
     list_packages(staging, options)
+
+
+def composers_own():
+    """What Composer shows its messages with, where the app has not asked for it."""
+    if re.search(r"^intl$", commands.output(["php", "-m"]) or "", re.MULTILINE):
+        return []
+    folder = commands.output(["php", "-r", "echo ini_get('extension_dir');"]) or ""
+    return ["-d", "extension=intl"] if Path(folder, "intl.so").is_file() else []
 
 
 def write_settings(staging, options):

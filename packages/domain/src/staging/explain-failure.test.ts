@@ -76,6 +76,21 @@ describe('the explanation of a failed staging', () => {
       { cause: 'network-refused' },
     ],
     [
+      'no source of a runtime in reach',
+      { exitCode: 223, lines: ["no version of dotnet-sdk matches '8.0.x'. None is available here", 'Not reached: https://x'] },
+      { cause: 'network-refused', nextStep: expect.stringMatching(/^No source of dotnet-sdk/) },
+    ],
+    [
+      'no way to the gems',
+      { exitCode: 223, lines: ['Could not reach host index.rubygems.example. Check your network connection'] },
+      { cause: 'network-refused' },
+    ],
+    [
+      'no way to Gradle',
+      { exitCode: 223, lines: ['Exception in thread "main" java.net.UnknownHostException: gradle.example'] },
+      { cause: 'network-refused' },
+    ],
+    [
       'a script of package.json',
       { exitCode: 223, lines: ['**ERROR** the script heroku-postbuild of package.json failed with exit status 3; its output …'] },
       { cause: 'script-exit', nextStep: expect.stringMatching(/ended with 3\..*npm run heroku-postbuild/) },

@@ -14,6 +14,12 @@ const UNREACHABLE =
 /** What package managers and buildpacks print, the surest signs first. */
 const SIGNS: readonly Sign[] = [
   {
+    cause: 'network-refused',
+    pattern: /no version of (\S+) matches \S+ None is available here/i,
+    nextStep: ([, name = 'it']) =>
+      `No source of ${name} is in reach of the machine that stages apps; the next lines name them. Have the operator open the way to one, or give it a buildpack that carries ${name} (a cached one); or push what was built elsewhere.`,
+  },
+  {
     cause: 'runtime-version',
     pattern:
       /no version of (\S+) matches|asks for (\S+) \S+, which is not available|no match found for .* in \[|DEPENDENCY MISSING IN MANIFEST|requested version .* is not (available|supported)/i,
@@ -52,7 +58,7 @@ const SIGNS: readonly Sign[] = [
   {
     cause: 'network-refused',
     pattern:
-      /getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not resolve host|Name or service not known|Temporary failure in name resolution|no such host|ECONNREFUSED|Connection refused|ETIMEDOUT|ECONNRESET|connection timed out|Network is unreachable|i\/o timeout|Failed to connect to|Received HTTP code (?:403|407) from proxy|40[37] (?:Forbidden|Proxy Authentication)|E403/i,
+      /getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not (?:resolve|reach) host|could not get Gradle itself|java\.net\.(?:UnknownHost|Connect|NoRouteToHost|SocketTimeout)Exception|Name or service not known|Temporary failure in name resolution|no such host|ECONNREFUSED|Connection refused|ETIMEDOUT|ECONNRESET|connection timed out|Network is unreachable|i\/o timeout|Failed to connect to|Received HTTP code (?:403|407) from proxy|40[37] (?:Forbidden|Proxy Authentication)|E403/i,
     nextStep: () => UNREACHABLE,
   },
   {
