@@ -228,19 +228,20 @@ function generateRequest(dice: Dice, index: number): string {
 }
 
 function generateBody(dice: Dice, framing: string): string {
-  if (/chunked/i.test(framing) && dice.chance(90))
-    return (
-      Array.from({ length: dice.below(4) }, () => dice.one(dice.chance(25) ? CHUNKS : REGULAR_CHUNKS)).join('') +
-      (dice.chance(70) ? '0\r\n\r\n' : dice.one(LASTS))
-    )
+  if (/chunked/i.test(framing) && dice.chance(90)) return generateChunks(dice)
   if (/^content-length/i.test(framing) && dice.chance(85)) return dice.chance(85) ? 'hello' : ''
   return dice.chance(10) ? 'hello' : ''
 }
 
+/** A chunked body, most parts of it regular. */
+export const generateChunks = (dice: Dice): string =>
+  Array.from({ length: dice.below(4) }, () => dice.one(dice.chance(25) ? CHUNKS : REGULAR_CHUNKS)).join('') +
+  (dice.chance(70) ? '0\r\n\r\n' : dice.one(LASTS))
+
 const BYTES = [0, 9, 10, 11, 13, 32, 34, 44, 48, 58, 59, 127, 128, 255]
 
 /** Now and then a byte or a stretch is lost, doubled or replaced. */
-function mutate(dice: Dice, bytes: Buffer): Buffer {
+export function mutate(dice: Dice, bytes: Buffer): Buffer {
   let result = bytes
   for (let rounds = dice.chance(30) ? 1 + dice.below(3) : 0; rounds > 0; rounds--) {
     const at = dice.below(result.length)

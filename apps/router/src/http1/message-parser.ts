@@ -32,6 +32,7 @@ export class MessageParser implements LlhttpEvents {
   #targetBegun = false
   #targetAt = 0
   #lineChecked = false
+  #cutAfterCr = false
   #trailerBytes = 0
   #complete = false
 
@@ -82,6 +83,10 @@ export class MessageParser implements LlhttpEvents {
   /** Reads a head from the chunk; returns where it stopped. Sets `done` at the end of the head, `error` if it is none. */
   readHead(chunk: Buffer, from: number): number {
     if (this.#fresh) this.#begin()
+    if (this.#isResponse && !this.#lineChecked && from < chunk.length) {
+      this.#checkStatusLine(chunk, from)
+      if (this.error !== undefined) return chunk.length
+    }
     while (from < chunk.length && !this.done && this.error === undefined) {
       if (this.#headBytes === this.#leading && !this.#isResponse) this.#readLeading(chunk, from)
       const to = Math.min(chunk.length, from + HEAD_WINDOW_BYTES)
@@ -135,11 +140,22 @@ export class MessageParser implements LlhttpEvents {
     }
   }
 
+  /** llhttp passes over line ends before a status line, and takes any byte after the CR for its end. */
+  #checkStatusLine(chunk: Buffer, from: number): void {
+    if (this.#headBytes === 0 && chunk[from] !== CAPITAL_H) this.error = 'Malformed status line'
+    const at = this.#cutAfterCr ? from - 1 : chunk.indexOf(CR, from)
+    this.#cutAfterCr = at !== -1 && at + 1 === chunk.length
+    if (at === -1 || this.#cutAfterCr) return
+    this.#lineChecked = true
+    if (chunk[at + 1] !== LF) this.error = 'Malformed status line'
+  }
+
   #begin(): void {
     this.#llhttp.reset()
     this.#leading = 0
     this.#targetBegun = false
-    this.#lineChecked = this.#isResponse
+    this.#lineChecked = false
+    this.#cutAfterCr = false
     this.#fresh = false
     this.#fields = []
     this.#last = NOTHING
@@ -211,7 +227,7 @@ export class MessageParser implements LlhttpEvents {
   }
 
   onHeaderField(at: number, length: number): void {
-    if (!this.#lineChecked) {
+    if (!this.#lineChecked && !this.#isResponse) {
       this.#lineChecked = true
       // Nor does it mind more spaces here. A request without any field is refused for want of a Host.
       if (this.#headBytes + at !== this.#targetAt + this.target.length + AFTER_TARGET.length)
@@ -280,4 +296,5 @@ const AFTER_TARGET = ' HTTP/1.1\r\n'
 const CR = 13
 const LF = 10
 const SPACE = 32
+const CAPITAL_H = 72
 const TAB = 9
