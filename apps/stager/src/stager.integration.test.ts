@@ -70,6 +70,27 @@ for (const [kind, works] of await workingEngines())
       await stager.close()
     }, 60_000)
 
+    it('tells what lies on the machine without need, and removes it when an operator asks', async () => {
+      const gone = randomUUID()
+      await mkdir(join(bench.home, 'caches', gone), { recursive: true })
+      await writeFile(join(bench.home, 'caches', gone, 'file'), Buffer.alloc(200_000))
+      const stager = await ready({ nodeId: 'tidy' })
+      const listed = () =>
+        rows<{ path: string; kind: string; bytes: bigint }>(
+          bench.pool,
+          sql`SELECT path, kind, bytes FROM machine_leftovers WHERE node_id = 'tidy' AND path LIKE 'caches/%'`,
+        )
+      await eventually(async () => (await listed()).length === 1, { timeoutMs: 30_000 })
+      const [found] = await listed()
+      expect(found).toMatchObject({ path: `caches/${gone}`, kind: 'cache' })
+      expect(Number(found?.bytes)).toBeGreaterThanOrEqual(200_000)
+      expect(existsSync(join(bench.home, 'caches', gone))).toBe(true)
+      await execute(bench.pool, sql`UPDATE machine_leftovers SET asked_at = now() WHERE node_id = 'tidy'`)
+      await eventually(async () => (await listed()).length === 0, { timeoutMs: 30_000 })
+      expect(existsSync(join(bench.home, 'caches', gone))).toBe(false)
+      await stager.close()
+    }, 90_000)
+
     it('stages again what a killed stager left, whose container and files go first', async () => {
       const { build, app } = await bench.addBuild({ files: APP, buildpacks: ['plain'] })
       // What a stager leaves that is killed in the midst of a build: its claim, its container, its folder.

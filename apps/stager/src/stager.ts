@@ -16,7 +16,7 @@ import { StagingLog } from './staging/staging-log.js'
 
 const SWEEP_MS = 2_000
 const TIDY_MS = 3_600_000
-const ASKED_MS = 5_000
+const ASKED_MS = 2_000
 const LEASE_TTL_MS = 15_000
 
 export interface StagerParts extends StagingParts, BuildRunParts {

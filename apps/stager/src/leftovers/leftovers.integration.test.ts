@@ -49,6 +49,7 @@ describe('what a stager leaves on its machine', () => {
       container('running', UNDER_WAY, 'm1'),
       container('lost', LOST, 'm1'),
       container('of-another-stager', LOST, 'm2'),
+      { name: 'clearing-up', labels: { [STAGER_LABEL]: 'm1' }, purpose: 'staging' } as unknown as SeenContainer,
     ]
     const blobstore = await openBlobstore(`file:${home}/blobs`, {
       blobsUrl: 'https://127.0.0.1:1',
@@ -106,7 +107,7 @@ describe('what a stager leaves on its machine', () => {
     for (const kept of ['buildpacks/nodejs-2', 'runtimes/node-22', `caches/${ALIVE}`, `builds/${UNDER_WAY}-3`])
       expect(existsSync(join(home, kept))).toBe(true)
     expect(existsSync(join(home, 'runtimes/.members/node-22@deps_0_node.gz'))).toBe(true)
-    expect(containers.map(({ name }) => name)).toEqual(['running', 'of-another-stager'])
+    expect(containers.map(({ name }) => name)).toEqual(['running', 'of-another-stager', 'clearing-up'])
     expect(await tidier.list()).toEqual([])
     await tidier.tidy()
   })

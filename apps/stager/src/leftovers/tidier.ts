@@ -50,16 +50,15 @@ export class Tidier {
 
   async #containers(): Promise<readonly Leftover[]> {
     const { engine, nodeId, isUnderWay } = this.parts
-    return (await engine.list('staging'))
-      .filter(({ labels }) => labels[STAGER_LABEL] === nodeId && !isUnderWay(labels[BUILD_LABEL] ?? ''))
-      .map(({ name, labels }) => ({
-        path: name,
-        kind: 'container',
-        reason: 'of a build that this stager does not work at any more',
-        remove: async () => {
-          if (!isUnderWay(labels[BUILD_LABEL] ?? '')) await engine.remove(name)
-        },
-      }))
+    return (await engine.list('staging')).flatMap(({ name, labels }) => {
+      const build = labels[BUILD_LABEL]
+      // Those without a build clear up for it, and go by themselves.
+      if (labels[STAGER_LABEL] !== nodeId || build === undefined || isUnderWay(build)) return []
+      const remove = async (): Promise<void> => {
+        if (!isUnderWay(build)) await engine.remove(name)
+      }
+      return [{ path: name, kind: 'container' as const, reason: 'of a build that this stager does not work at any more', remove }]
+    })
   }
 
   async #folders(): Promise<readonly Leftover[]> {
