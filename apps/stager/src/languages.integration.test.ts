@@ -213,6 +213,54 @@ suite('the ways of each language', () => {
     180_000,
   )
 
+  const NOWHERE = 'http://127.0.0.1:9'
+  it.each<[string, Files]>([
+    [
+      'npm, by the app’s own registry',
+      {
+        'package.json': '{"name":"a","version":"1.0.0","scripts":{"start":"node x"},"dependencies":{"ms":"2.1.3"}}',
+        '.npmrc': `registry=${NOWHERE}/\nfetch-retries=0\n`,
+      },
+    ],
+    ['pip', { 'requirements.txt': `--index-url ${NOWHERE}/simple\nitsdangerous==2.2.0\n`, Procfile: 'web: true\n' }],
+    [
+      'Bundler',
+      {
+        Gemfile: `source '${NOWHERE}'\ngem 'sinatra'\n`,
+        'Gemfile.lock': `GEM\n  remote: ${NOWHERE}/\n  specs:\n    sinatra (3.0.5)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  sinatra\n`,
+      },
+    ],
+    [
+      'Composer',
+      {
+        'composer.json': JSON.stringify({
+          require: { 'nikic/fast-route': '1.3.0' },
+          repositories: [{ type: 'composer', url: NOWHERE }, { 'packagist.org': false }],
+          config: { 'secure-http': false },
+        }),
+        'htdocs/index.php': '',
+      },
+    ],
+    [
+      'Maven',
+      {
+        'pom.xml': `<project><modelVersion>4.0.0</modelVersion><groupId>a</groupId><artifactId>a</artifactId><version>1</version></project>`,
+        'settings.xml': `<settings><mirrors><mirror><id>m</id><mirrorOf>*</mirrorOf><url>${NOWHERE}</url></mirror></mirrors></settings>`,
+      },
+    ],
+  ])(
+    'an index that cannot be reached is told from a package that is not there: %s',
+    async (_name, files) => {
+      const { row, log } = await stage({ files })
+      expect({ ...row?.failure, log }).toMatchObject({
+        class: 'BuildpackCompileFailed',
+        cause: 'network-refused',
+        nextStep: expect.stringMatching(/could not reach/),
+      })
+    },
+    180_000,
+  )
+
   it('a buildpack that carries its runtimes needs no source for them', async () => {
     const sources = new RuntimeSources({
       folder: join(tmpdir(), 'bloomery-test-versions'),

@@ -86,6 +86,11 @@ describe('the explanation of a failed staging', () => {
       { cause: 'network-refused' },
     ],
     [
+      'no way to Composer’s index, wrapped as Composer does it',
+      { exitCode: 223, lines: ['curl error 7 while downloading http://x/packages.json: Failed to', 'connect to x port 9'] },
+      { cause: 'network-refused' },
+    ],
+    [
       'no way to Gradle',
       { exitCode: 223, lines: ['Exception in thread "main" java.net.UnknownHostException: gradle.example'] },
       { cause: 'network-refused' },

@@ -58,7 +58,7 @@ const SIGNS: readonly Sign[] = [
   {
     cause: 'network-refused',
     pattern:
-      /getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not (?:resolve|reach) host|could not get Gradle itself|java\.net\.(?:UnknownHost|Connect|NoRouteToHost|SocketTimeout)Exception|Name or service not known|Temporary failure in name resolution|no such host|ECONNREFUSED|Connection refused|ETIMEDOUT|ECONNRESET|connection timed out|Network is unreachable|i\/o timeout|Failed to connect to|Received HTTP code (?:403|407) from proxy|40[37] (?:Forbidden|Proxy Authentication)|E403/i,
+      /getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not (?:resolve|reach) host|could not get Gradle itself|curl error (?:5|6|7|28|35|52|56) while|java\.net\.(?:UnknownHost|Connect|NoRouteToHost|SocketTimeout)Exception|Name or service not known|Temporary failure in name resolution|no such host|ECONNREFUSED|Connection refused|ETIMEDOUT|ECONNRESET|connection timed out|Network is unreachable|i\/o timeout|Failed to connect to|Received HTTP code (?:403|407) from proxy|40[37] (?:Forbidden|Proxy Authentication)|E403/i,
     nextStep: () => UNREACHABLE,
   },
   {
