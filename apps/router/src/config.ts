@@ -72,12 +72,12 @@ const RouterEnv = PlatformEnv.extend({
     .string()
     .regex(/^[a-z][a-z0-9_*/-]{0,40}$/)
     .default('bloomery'),
+  /** Requests with the field `X-Vcap-Trace` of this value learn from their answer which router and which instance served them. */
+  BLOOMERY_ROUTER_TRACE_KEY: z.string().min(8).optional(),
   /** Whether route services are told to send requests back by https even where the client used http. */
   BLOOMERY_ROUTE_SERVICES_RECOMMEND_HTTPS: Flag.default(false),
   /** How long a route service may take to send a request back. */
   BLOOMERY_ROUTE_SERVICES_TIMEOUT_SECONDS: z.coerce.number().min(1).max(3600).default(60),
-  /** Address at which TCP routes are served, where it is not that of the public ports. */
-  BLOOMERY_TCP_BIND: z.string().optional(),
   /** Processes that carry traffic. Without it one for each processor that the router may use, eight at most. */
   BLOOMERY_ROUTER_WORKERS: z.coerce.number().int().min(1).max(64).optional(),
   /** Most connections of one client at one worker, each request under way on HTTP/2 counting like one; 0: as many as come. Clients are told apart by address, behind load balancers by the one that the PROXY protocol names. */
@@ -137,6 +137,7 @@ export interface RouterConfig {
   readonly clientCertificates: ClientCertificatePolicy
   readonly forwardedProto: ForwardedProto
   readonly tracing: { readonly kind: Tracing; readonly tenant: string }
+  readonly traceKey: string | undefined
   readonly drainWaitMs: number
   readonly drainTimeoutMs: number
   /** Hosts that the API answers for, lower case. */
@@ -200,6 +201,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
     clientCertificates: env.BLOOMERY_FORWARDED_CLIENT_CERT,
     forwardedProto: env.BLOOMERY_FORWARDED_PROTO,
     tracing: { kind: env.BLOOMERY_TRACING, tenant: env.BLOOMERY_TRACING_TENANT },
+    traceKey: env.BLOOMERY_ROUTER_TRACE_KEY,
     drainWaitMs: env.BLOOMERY_ROUTER_DRAIN_WAIT_SECONDS * 1000,
     drainTimeoutMs: env.BLOOMERY_ROUTER_DRAIN_TIMEOUT_SECONDS * 1000,
     platformHosts: [...apiHosts(env), `console.${env.BLOOMERY_SYSTEM_DOMAIN}`].map((host) => host.toLowerCase()),

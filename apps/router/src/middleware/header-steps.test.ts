@@ -6,6 +6,8 @@ import { forwarded } from './forwarded.js'
 import { hopByHop } from './hop-by-hop.js'
 import { requestId } from './request-id.js'
 import { requestStart } from './request-start.js'
+import { traceKey } from './trace-key.js'
+import { toClientHeaders } from '../proxy/response-headers.js'
 
 const exchangeOf = (
   method: string,
@@ -34,6 +36,22 @@ describe('forwarded', () => {
   ])('%j, TLS %s', (headers, secure, expected) =>
     expect(after(forwarded(), exchangeOf('GET', headers, { secure }))).toEqual(expected),
   )
+})
+
+describe('traceKey', () => {
+  it.each([
+    ['the key', ['X-Vcap-Trace', 'secret-key'], ['router-1', '10.1.1.1:80', '10.1.1.1:80']],
+    ['another', ['X-Vcap-Trace', 'other'], []],
+    ['none', [], []],
+  ])('with %s', (_name, fields, told) => {
+    const exchange = exchangeOf('GET', fields)
+    traceKey('secret-key', 'router-1')(exchange)
+    exchange.outcome.backend = '10.1.1.1:80'
+    const headers = RawHeaders.from([])
+    toClientHeaders(exchange, headers)
+    const names = ['x-vcap-router', 'x-vcap-backend', 'x-cf-routeendpoint']
+    expect(names.map((name) => headers.get(name)).filter((value) => value !== undefined)).toEqual(told)
+  })
 })
 
 describe('hopByHop', () => {

@@ -66,6 +66,8 @@ export class Exchange {
   route: RouteEntry | undefined = undefined
   /** On its way to a route service, which sends it back. */
   viaRouteService = false
+  /** The router's name, where the client may know by which way it was served. */
+  toldBy: string | undefined = undefined
   /** Endpoints to choose from: the route's, or the pinned ones. */
   candidates: readonly RouteEndpoint[] = []
   readonly outcome: Outcome = {

@@ -8,6 +8,7 @@ import { platformHosts, type PlatformHostsDeps } from '../middleware/platform-ho
 import { proxyToInstance, type ProxyToInstanceDeps } from '../middleware/proxy-to-instance.js'
 import { requestId } from '../middleware/request-id.js'
 import { requestStart } from '../middleware/request-start.js'
+import { traceKey } from '../middleware/trace-key.js'
 import { tracing, type Tracing } from '../middleware/tracing.js'
 import { strictRequest } from '../middleware/strict-request.js'
 import type { InstanceForwardingDeps } from '../forwarding/instance-forwarding.js'
@@ -25,6 +26,8 @@ export interface PipelineDeps extends PlatformHostsDeps, ProxyToInstanceDeps {
   readonly acmeChallenges?: () => readonly AcmeChallenge[]
   readonly forwardedProto?: ForwardedProto
   readonly tracing?: { readonly kind: Tracing; readonly tenant: string }
+  /** Clients that know the key learn who served them. */
+  readonly traceKey?: { readonly key: string; readonly routerId: string } | undefined
   /** @default always_forward */
   readonly clientCertificates?: ClientCertificatePolicy
   /** Absent: requests for routes with a route service are refused. */
@@ -46,6 +49,7 @@ export const createPipeline = (deps: PipelineDeps): ((exchange: Exchange) => Dis
     hopByHop,
     forwarded(deps.forwardedProto),
     requestStart,
+    ...(deps.traceKey ? [traceKey(deps.traceKey.key, deps.traceKey.routerId)] : []),
     ...(deps.acmeChallenges ? [acmeChallenge(deps.acmeChallenges)] : []),
     platformHosts(deps),
     lookup({

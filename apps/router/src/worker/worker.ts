@@ -106,6 +106,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     ...(config.acme ? { acmeChallenges: () => acmeChallenges } : {}),
     forwardedProto: config.forwardedProto,
     tracing: config.tracing,
+    ...(config.traceKey === undefined ? {} : { traceKey: { key: config.traceKey, routerId: config.routerId } }),
     clientCertificates: config.clientCertificates,
     routeServices: {
       keys: () => routeServiceKeys,
