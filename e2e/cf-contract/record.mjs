@@ -1,14 +1,17 @@
 #!/usr/bin/env node
 // Records what the real client sends, and the shape of what it was content with: one file per command in exchanges/.
-// Usage: node e2e/cf-contract/record.mjs --api http://localhost:8080 --password PASSWORD    (a `cf` on PATH, a fresh platform)
+// Usage: node e2e/cf-contract/record.mjs --api http://localhost:8080 --password PASSWORD
+// (a `cf` on PATH, a fresh platform that was started with BLOOMERY_BROKER=off, BLOOMERY_BROKER_POLL_SECONDS=1 and
+// BLOOMERY_TENANT_ADDRESSES=127.0.0.0/8)
 // The replay (replay.test.ts) then needs no cf: compatibility is tested everywhere.
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SESSION, FILES } from './session.mjs'
+import { importTypeScript } from './typescript.mjs'
 
 const argument = (name) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined)
 const [address, password] = [argument('--api'), argument('--password')]
@@ -19,9 +22,14 @@ if (!address || !password) {
 const target = new URL(address)
 const folder = argument('--into') ?? join(dirname(fileURLToPath(import.meta.url)), 'exchanges')
 const home = mkdtempSync(join(tmpdir(), 'cf-record-'))
+const { read } = await importTypeScript('./reads.ts')
+const { ScriptedBroker } = await importTypeScript('../../packages/osb/src/scripted-broker.fixture.ts')
+const broker = await ScriptedBroker.start()
 
 /** guid → placeholder, over the whole session. */
 const names = new Map()
+/** Port of a TCP route → placeholder; others are the session's own words. */
+const ports = new Map()
 const GUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}(?:[0-9a-f]{8})?/g
 /** Nothing of this machine, this installation or its secrets is kept. */
 const hide = (text) =>
@@ -30,6 +38,10 @@ const hide = (text) =>
     .replaceAll(password, '{{password}}')
     .replaceAll(encodeURIComponent(password), '{{password}}')
     .replaceAll(home, '/home/somebody')
+    .replaceAll(broker.url, '{{broker}}')
+    .replaceAll(/((?:[?&]ports?=|"port":|\.test:|port '))(\d+)/g, (found, key, port) =>
+      ports.has(port) ? key + ports.get(port) : found,
+    )
     .replace(/refresh_token=[^&]+/, 'refresh_token={{refresh_token}}')
     .replace(
       /(\/oauth\/token\/revoke\/)\w+(-r)?$/,
@@ -39,8 +51,13 @@ const captures = (value, pointer = '', found = {}) => {
   if (typeof value === 'string' && new RegExp(`^${GUID.source}$`).test(value) && !names.has(value)) {
     names.set(value, `{{guid${names.size + 1}}}`)
     found[pointer] = names.get(value)
-  } else if (value && typeof value === 'object')
+  } else if (value && typeof value === 'object') {
+    if (value.protocol === 'tcp' && typeof value.port === 'number' && 'destinations' in value && !ports.has(String(value.port))) {
+      ports.set(String(value.port), `{{port${ports.size + 1}}}`)
+      found[`${pointer}/port`] = ports.get(String(value.port))
+    }
     for (const [key, each] of Object.entries(value)) captures(each, `${pointer}/${key}`, found)
+  }
   return found
 }
 /** What kind of value stands where; of a list, its first element. A map's keys are data where they name no field. */
@@ -76,7 +93,10 @@ const bodyOf = (type, body) => {
   return { body: type.startsWith('multipart/') ? { base64: body.toString('base64') } : { text: hide(body.toString()) } }
 }
 
+/** What names other things by number or guid is only compared where it was named before. */
+const hidden = (found) => (Object.keys(found).length === 0 ? undefined : JSON.parse(hide(JSON.stringify(found))))
 let exchanges = []
+let newestDroplet = ''
 let onAnswered = () => undefined
 const note = (request, body, answer, bytes) => {
   const json = parsed(bytes)
@@ -95,10 +115,19 @@ const note = (request, body, answer, bytes) => {
     answer: {
       status: answer.statusCode,
       job: Boolean(location?.includes('/v3/jobs/')),
-      ...(json === undefined ? {} : { captures: captures(json), shape: nameOf(shape(json)), state: stateOf(json) }),
+      ...(json === undefined
+        ? {}
+        : {
+            captures: captures(json),
+            shape: nameOf(shape(json)),
+            state: stateOf(json),
+            read: hidden(read(json)),
+          }),
+      ...(answer.headers['x-cf-warnings'] ? { warnings: hide(decodeURIComponent(answer.headers['x-cf-warnings'])) } : {}),
       ...(location ? { locationCaptures: captures(location.split('/').pop(), 'location') } : {}),
     },
   })
+  if (path.startsWith('/v3/droplets?')) newestDroplet = hide(json?.resources?.at(-1)?.guid ?? '')
   onAnswered(`${request.method} ${request.url}`)
 }
 const proxy = http.createServer((request, response) => {
@@ -125,6 +154,7 @@ const api = `http://localhost:${proxy.address().port}`
 for (const [name, content] of Object.entries(FILES)) {
   mkdirSync(dirname(join(home, name)), { recursive: true })
   writeFileSync(join(home, name), content)
+  if (name.includes('/bin/')) chmodSync(join(home, name), 0o755)
 }
 
 const cf = ({ args, until }) =>
@@ -146,16 +176,37 @@ const cf = ({ args, until }) =>
 mkdirSync(folder, { recursive: true })
 for (const name of readdirSync(folder)) rmSync(join(folder, name))
 let [number, failed] = [0, 0]
-for (const { args, expect, until } of SESSION) {
+let settings = {}
+/** What the words of a command stand for; of droplets the newest. */
+const fill = (word) => {
+  const [port = ''] = [...ports].find(([, name]) => word.includes(name)) ?? []
+  const [droplet = ''] = [...names].find(([, name]) => name === newestDroplet) ?? []
+  return word
+    .replace('{{api}}', api)
+    .replace('{{password}}', password)
+    .replace('{{broker}}', broker.url)
+    .replace(/\{\{port\d+\}\}/, port)
+    .replace('{{droplet}}', droplet)
+}
+for (const { args, expect, until, settings: changed } of SESSION) {
+  if (changed) {
+    settings = { ...settings, ...changed }
+    Object.assign(broker, changed)
+    continue
+  }
   exchanges = []
-  const words = args.map((word) => word.replace('{{api}}', api).replace('{{password}}', password))
+  const words = args.map(fill)
   const { status, output } = await cf({ args: words, until })
   const ok = status === expect || until !== undefined
   if (!ok) failed++
   number++
   const kept = collapse(exchanges)
   // A line per exchange.
-  const lines = [JSON.stringify({ command: ['cf', ...args] }), ...kept.map((each) => JSON.stringify(each))]
+  const lines = [
+    JSON.stringify({ command: ['cf', ...args], ...(Object.keys(settings).length > 0 ? { broker: settings } : {}) }),
+    ...kept.map((each) => JSON.stringify(each)),
+  ]
+  settings = {}
   writeFileSync(join(folder, `${String(number).padStart(3, '0')}-${args[0]}.jsonl`), `${lines.join('\n')}\n`)
   console.log(`${ok ? 'ok  ' : 'FAIL'} cf ${args.join(' ')} (${kept.length} of ${exchanges.length} requests)`)
   if (!ok) console.log(`     ended with ${status}, expected ${expect}`)
@@ -166,6 +217,7 @@ writeFileSync(join(folder, 'shapes.json'), `{\n${named.join(',\n')}\n}\n`)
 proxy.close()
 proxy.closeAllConnections()
 rmSync(home, { recursive: true, force: true })
+await broker.stop()
 console.log(`${number} commands, ${failed} not as expected`)
 process.exitCode = failed > 0 ? 1 : 0
 

@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { ScriptedBroker } from '@bloomery/osb/scripted-broker'
 import { ask, REPOSITORY, startPlatform, type Answer, type Platform } from '../platform.js'
+import { read } from './reads.js'
 
 /** What record.mjs keeps of one request of the real client, and of the answer that it was content with. */
 interface Exchange {
@@ -17,8 +19,13 @@ interface Exchange {
     /** Its name in shapes.json. */
     readonly shape?: string
     readonly state?: string
+    /** What the client prints of it or decides by; address in the document → value. */
+    readonly read?: Record<string, unknown>
+    readonly warnings?: string
   }
 }
+/** How the service broker behaves from a command on. */
+type BrokerSettings = Partial<Pick<ScriptedBroker, 'catalog' | 'asyncPolls' | 'asyncEnd'>>
 type Shape = string | readonly Shape[] | { readonly [key: string]: Shape }
 
 const FOLDER = join(REPOSITORY, 'e2e/cf-contract/exchanges')
@@ -33,8 +40,8 @@ const commands = (existsSync(FOLDER) ? readdirSync(FOLDER) : [])
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as unknown)
-    const { command } = head as { command: string[] }
-    return [`${name.slice(0, 3)} ${command.join(' ')}`, exchanges as Exchange[]] as const
+    const { command, broker = {} } = head as { command: string[]; broker?: BrokerSettings }
+    return [`${name.slice(0, 3)} ${command.join(' ')}`, exchanges as Exchange[], broker] as const
   })
 const shapes = (commands.length > 0 ? JSON.parse(readFileSync(join(FOLDER, 'shapes.json'), 'utf8')) : {}) as Record<string, Shape>
 if (commands.length === 0)
@@ -44,13 +51,22 @@ const describeIfRecorded = commands.length > 0 ? describe : describe.skip
 
 describeIfRecorded('what the real cf client sends, replayed', () => {
   let platform: Platform
+  let broker: ScriptedBroker
   const known = new Map<string, string>()
   let token = ''
   let refreshToken = ''
   beforeAll(async () => {
-    platform = await startPlatform({ engine: 'docker' })
+    broker = await ScriptedBroker.start()
+    platform = await startPlatform({
+      engine: 'docker',
+      // As where it was recorded; a space's broker may be on this machine.
+      env: { BLOOMERY_BROKER: 'off', BLOOMERY_BROKER_POLL_SECONDS: '1', BLOOMERY_TENANT_ADDRESSES: '127.0.0.0/8' },
+    })
   })
-  afterAll(async () => platform?.stop())
+  afterAll(async () => {
+    await platform?.stop()
+    await broker?.stop()
+  })
 
   const fill = (text: string): string =>
     text
@@ -58,7 +74,8 @@ describeIfRecorded('what the real cf client sends, replayed', () => {
       .replaceAll('{{refresh_token}}', encodeURIComponent(refreshToken))
       .replaceAll('{{refresh_jti}}', String(claimsOf(refreshToken)['jti']))
       .replaceAll('{{access_jti}}', String(claimsOf(token)['jti']))
-      .replaceAll(/\{\{guid\d+\}\}/g, (name) => known.get(name) ?? name)
+      .replaceAll('{{broker}}', broker.url)
+      .replaceAll(/\{\{(?:guid|port)\d+\}\}/g, (name) => known.get(name) ?? name)
 
   const send = (exchange: Exchange): Promise<Answer> =>
     ask(platform.httpPort, `localhost:${platform.httpPort}`, fill(exchange.path), {
@@ -109,14 +126,15 @@ describeIfRecorded('what the real cf client sends, replayed', () => {
   const learn = (exchange: Exchange, answer: Answer, json: unknown): void => {
     for (const [pointer, name] of Object.entries(exchange.answer.captures ?? {})) {
       const value = at(json, pointer)
-      if (typeof value === 'string') known.set(name, value)
+      if (typeof value === 'string' || typeof value === 'number') known.set(name, String(value))
     }
     for (const name of Object.values(exchange.answer.locationCaptures ?? {}))
       known.set(name, answer.headers.location?.split('/').pop() ?? '')
     if (exchange.path.startsWith('/oauth/token') && exchange.method === 'POST' && answer.status === 200) keepTokens(json)
   }
 
-  it.each(commands)('%s', async (_line, exchanges) => {
+  it.each(commands)('%s', async (_line, exchanges, settings) => {
+    Object.assign(broker, settings)
     for (const [i, exchange] of exchanges.entries()) {
       await renewToken()
       const about = `${i + 1}: ${exchange.method} ${exchange.path}`
@@ -136,10 +154,20 @@ describeIfRecorded('what the real cf client sends, replayed', () => {
       const json: unknown = shape === undefined ? undefined : JSON.parse(answer.body)
       learn(exchange, answer, json)
       if (shape !== undefined) expect({ about, missing: missing(shape, json) }).toEqual({ about, missing: [] })
+      const { read: then = {}, warnings } = exchange.answer
+      const toldWarnings = answer.headers['x-cf-warnings']
+      expect({ about, ...pick(read(json), then), warnings: toldWarnings && decodeURIComponent(String(toldWarnings)) }).toEqual({
+        about,
+        ...(JSON.parse(fill(JSON.stringify(then))) as Record<string, unknown>),
+        warnings: warnings && fill(warnings),
+      })
     }
   })
 })
 
+/** Of what is read now, what was read then. */
+const pick = (now: Record<string, unknown>, then: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.keys(then).map((address) => [address, now[address]]))
 const stateOf = (answer: Answer): string | undefined => {
   try {
     const json = JSON.parse(answer.body) as { state?: string; status?: { value?: string }; resources?: { state?: string }[] }

@@ -1,4 +1,9 @@
 // A session with the real client: each command stands on what the ones before it left.
+import { run } from './commands.mjs'
+import { ROUTING } from './session-routing.mjs'
+import { SERVICES, SERVICES_END, SERVICES_FILES } from './session-services.mjs'
+import { STAGING, STAGING_FILES } from './session-staging.mjs'
+
 const SERVER = `require('node:http')
   .createServer((request, response) => response.end('recorded'))
   .listen(process.env.DEAF ? '/tmp/nobody-asks-here' : process.env.PORT)
@@ -29,14 +34,9 @@ export const FILES = {
   health-check-type: process
 `,
   'values.yml': 'sizes:\n  worker: 64M\n',
+  ...SERVICES_FILES,
+  ...STAGING_FILES,
 }
-
-/** `expect` is the client's exit code; with `until` it is interrupted once a request that begins so was answered. */
-const run = (line, options = {}) => ({
-  args: typeof line === 'string' ? line.split(' ') : line,
-  expect: 0,
-  ...(typeof options === 'number' ? { expect: options } : options),
-})
 
 export const SESSION = [
   run('api {{api}}'),
@@ -153,6 +153,17 @@ export const SESSION = [
   run('buildpacks'),
   run('stacks'),
   run('stack cflinuxfs4'),
+
+  run('update-org-quota small -s 60 -r 60 --reserved-route-ports 10 --allow-paid-service-plans'),
+  run('create-space side -o acme'),
+  run('create-org partner'),
+  run('create-space other -o partner'),
+  ...SERVICES,
+  ...ROUTING,
+  ...STAGING,
+  ...SERVICES_END,
+  run('delete-org partner -f'),
+
   run('rename recorded renamed'),
   run('rename listed renamed', 1),
   run('stop renamed'),
