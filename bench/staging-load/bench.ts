@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -30,7 +30,7 @@ async function latencies(platform: Platform, until: Promise<unknown>) {
   return { p50: at(0.5), p99: at(0.99), answers: times.length, failures }
 }
 
-/** One app, pushed with a file of its own so that no two are the same. */
+/** One app with a lock of its own: no two are the same, and none takes over what another has installed. */
 async function push(driver: Driver, name: string): Promise<boolean> {
   const path = mkdtempSync(join(tmpdir(), 'bloomery-bench-'))
   try {
@@ -38,7 +38,10 @@ async function push(driver: Driver, name: string): Promise<boolean> {
       recursive: true,
       filter: (source) => !source.endsWith('node_modules'),
     })
-    writeFileSync(join(path, 'name.txt'), name)
+    for (const file of ['package.json', 'package-lock.json']) {
+      const content = JSON.parse(readFileSync(join(path, file), 'utf8')) as Record<string, unknown>
+      writeFileSync(join(path, file), JSON.stringify({ ...content, name }))
+    }
     const { code } = await driver.run(['push', name, '-p', path, '--no-manifest', '-m', '128M'], { timeoutMs: 840_000 })
     return code === 0
   } finally {
