@@ -74,19 +74,22 @@ export const faultPage = (message: string): string =>
 export const goodbyePage = (): string =>
   page('Signed out', '<h1>You are signed out</h1>\n<p>This browser is not signed in any more.</p>')
 
-/** Sends a page that no other can frame, and that loads and runs nothing. `origins`: where its form may lead in the end. */
-export const sendPage = (reply: FastifyReply, status: number, html: string, origins: readonly string[] = []): FastifyReply =>
+/**
+ * Sends a page that no other can frame, and that loads and runs nothing. Its forms go to the platform, and the answer leads on to a
+ * dashboard, which may lead anywhere.
+ */
+export const sendPage = (reply: FastifyReply, status: number, html: string): FastifyReply =>
   reply
     .code(status)
     .header('content-type', 'text/html; charset=utf-8')
     .header('cache-control', 'no-store')
     .header('x-frame-options', 'DENY')
     .header('x-content-type-options', 'nosniff')
-    // The codes in addresses are nobody else's.
-    .header('referrer-policy', 'no-referrer')
+    // Addresses are nobody else's business; but our own forms say that they are ours.
+    .header('referrer-policy', 'same-origin')
     .header(
       'content-security-policy',
-      `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; form-action ${["'self'", ...origins].join(' ')}; frame-ancestors 'none'; base-uri 'none'`,
+      `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; form-action 'self' https: http:; frame-ancestors 'none'; base-uri 'none'`,
     )
     .send(html)
 

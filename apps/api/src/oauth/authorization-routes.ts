@@ -55,7 +55,7 @@ export function authorizationRoutes(app: FastifyInstance, { db, now, settings }:
       const wanted = await read(form)
       // Another site's page may not sign anybody in; browsers say whose page it is.
       const { origin } = request.headers
-      if (origin !== undefined && origin !== 'null' && new URL(origin).host !== request.host)
+      if (origin !== undefined && !(URL.canParse(origin) && new URL(origin).host === request.host))
         throw new OauthError('invalid_request', 'This form was sent by a page of another site.')
       if (form['act'] === 'login') return signIn(request, reply, wanted, form)
       const session = await findSession(db, request, now())
@@ -155,7 +155,7 @@ export function authorizationRoutes(app: FastifyInstance, { db, now, settings }:
     if (wanted.prompt === 'none') throw refusal(wanted, 'interaction_required', 'The user has not allowed this yet.')
     const hidden = { ...carried(parameters), form_token: session.formToken }
     const html = consentPage(await askingOf(wanted.client), hidden, session.user.username ?? '', scopes)
-    return sendPage(reply, 200, html, [originOf(wanted)])
+    return sendPage(reply, 200, html)
   }
 
   async function approve(wanted: AuthorizationRequest, user: User): Promise<void> {
@@ -178,7 +178,7 @@ export function authorizationRoutes(app: FastifyInstance, { db, now, settings }:
     faults: { readonly message?: string; readonly username?: string } = {},
   ): Promise<FastifyReply> {
     const html = loginPage(await askingOf(wanted.client), carried(parameters), faults)
-    return sendPage(reply, faults.message === undefined ? 200 : 401, html, [originOf(wanted)])
+    return sendPage(reply, faults.message === undefined ? 200 : 401, html)
   }
 
   async function askingOf(client: OauthClient): Promise<Asking> {
@@ -195,8 +195,6 @@ const grantable = ({ scopes }: AuthorizationRequest, user: User): string[] => {
   const held = new Set<string>([...USER_SCOPES, ...user.scopes])
   return scopes.filter((scope) => held.has(scope))
 }
-
-const originOf = ({ redirectUri }: AuthorizationRequest): string => new URL(redirectUri).origin
 
 const carried = (parameters: AuthorizationParameters): Record<string, string> =>
   Object.fromEntries(CARRIED.flatMap((name) => (parameters[name] === undefined ? [] : [[name, parameters[name]]])))
