@@ -1,7 +1,6 @@
 import { availableParallelism, totalmem } from 'node:os'
 import { join, resolve } from 'node:path'
 import {
-  apiHosts,
   EngineEnv,
   Flag,
   homePaths,
@@ -9,8 +8,8 @@ import {
   NodeEnv,
   parseEnvironment,
   PlatformEnv,
+  publicDoors,
   SchedulerUrlEnv,
-  tcpPortRanges,
 } from '@bloomery/config'
 import { z } from 'zod'
 
@@ -25,10 +24,6 @@ const CellEnv = z.object({
   ...SchedulerUrlEnv.shape,
   ...LogsUrlEnv.shape,
   ...EngineEnv.shape,
-  BLOOMERY_TCP_BIND: z
-    .string()
-    .optional()
-    .describe('Address at which TCP routes are served, where it is not that of the public ports'),
   BLOOMERY_CELL_ADDRESS: z.string().default('127.0.0.1').describe('Address at which other machines reach the ports of instances'),
   BLOOMERY_CELL_TLS_PORT: z.coerce
     .number()
@@ -103,12 +98,7 @@ export function loadCellConfig(source: NodeJS.ProcessEnv) {
       disk: env.BLOOMERY_CELL_DISK === 'auto' ? undefined : env.BLOOMERY_CELL_DISK,
       trustHostCertificates: env.BLOOMERY_TRUST_HOST_CERTIFICATES,
       allowUnconfined: env.BLOOMERY_PROCESS_UNCONFINED,
-      platform: {
-        bind: env.BLOOMERY_BIND,
-        tcp: { bind: env.BLOOMERY_TCP_BIND ?? env.BLOOMERY_BIND, ranges: tcpPortRanges(env) },
-        ports: [env.BLOOMERY_HTTP_PORT, env.BLOOMERY_HTTPS_PORT, env.BLOOMERY_SSH_PORT].filter((port) => port > 0),
-        hosts: apiHosts(env).filter((host) => host.includes('.') && !/^[\d.]+$/.test(host)),
-      },
+      platform: publicDoors(env),
     },
   }
 }

@@ -3,7 +3,6 @@ import { availableParallelism, homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
-  apiHosts,
   BlobstoreEnv,
   DatabaseEnv,
   EngineEnv,
@@ -14,6 +13,7 @@ import {
   NodeEnv,
   parseEnvironment,
   PlatformEnv,
+  publicDoors,
   RedisEnv,
 } from '@bloomery/config'
 import { z } from 'zod'
@@ -110,11 +110,7 @@ export function loadStagerConfig(source: NodeJS.ProcessEnv) {
       disk: 'measured' as const,
       trustHostCertificates: env.BLOOMERY_TRUST_HOST_CERTIFICATES,
       allowUnconfined: env.BLOOMERY_PROCESS_UNCONFINED,
-      platform: {
-        bind: env.BLOOMERY_BIND,
-        ports: [env.BLOOMERY_HTTP_PORT, env.BLOOMERY_HTTPS_PORT, env.BLOOMERY_SSH_PORT].filter((port) => port > 0),
-        hosts: apiHosts(env).filter((host) => host.includes('.') && !/^[\d.]+$/.test(host)),
-      },
+      platform: publicDoors(env),
     },
   }
 }

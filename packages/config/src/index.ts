@@ -1,6 +1,6 @@
 export { homePaths, type HomePaths } from './home.js'
 export { ConfigError, Flag, ListenAddress, parseEnvironment } from './parse.js'
-export { apiHosts, PlatformEnv, tcpPortRanges } from './platform.js'
+export { apiHosts, PlatformEnv, publicDoors, tcpPortRanges } from './platform.js'
 export { runAsProgram, type RunningRole } from './program.js'
 export {
   ApiListenEnv,

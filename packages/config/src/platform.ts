@@ -16,6 +16,8 @@ export const PlatformEnv = z.object({
   BLOOMERY_SSH_PORT: z.coerce.number().int().min(0).max(65_535).default(2222),
   /** Ports that routers keep for TCP routes: ranges and single ports from 1024 up, or `none`. `npm start` looks for a free range once. */
   BLOOMERY_TCP_PORTS: z.string().default('20000-20049'),
+  /** Address at which TCP routes are served, where it is not that of the public ports. */
+  BLOOMERY_TCP_BIND: z.string().optional(),
   /** Domain of the platform itself: `api.`, `uaa.`, `login.`, `log-cache.`, `console.` */
   BLOOMERY_SYSTEM_DOMAIN: z.string().default('bloomery.localhost'),
   /** Default shared domain of apps. */
@@ -41,6 +43,21 @@ export const apiHosts = (env: PlatformEnv): string[] => [
   '[::1]',
   ...env.BLOOMERY_API_NAMES,
 ]
+
+/** What of the machine instances and builds may reach: the platform's public ports and those of TCP routes, and the names of the API. */
+export function publicDoors(env: PlatformEnv): {
+  readonly bind: string
+  readonly ports: readonly number[]
+  readonly tcp: { readonly bind: string; readonly ranges: readonly PortRange[] }
+  readonly hosts: readonly string[]
+} {
+  return {
+    bind: env.BLOOMERY_BIND,
+    ports: [env.BLOOMERY_HTTP_PORT, env.BLOOMERY_HTTPS_PORT, env.BLOOMERY_SSH_PORT].filter((port) => port > 0),
+    tcp: { bind: env.BLOOMERY_TCP_BIND ?? env.BLOOMERY_BIND, ranges: tcpPortRanges(env) },
+    hosts: apiHosts(env).filter((host) => host.includes('.') && !/^[\d.]+$/.test(host)),
+  }
+}
 
 /** The ports for TCP routes; throws ConfigError where the setting is no list of ports. */
 export function tcpPortRanges({ BLOOMERY_TCP_PORTS: text }: Pick<PlatformEnv, 'BLOOMERY_TCP_PORTS'>): readonly PortRange[] {
