@@ -65,7 +65,7 @@ const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'py
   }, 180_000)
 
   it('another app of the space with the same lock installs nothing, and stands on the same layers', async () => {
-    const locked = { ...WITH_LOCK, '.npmrc': 'audit=false\n' }
+    const locked: Files = { ...WITH_LOCK, '.npmrc': 'audit=false\n' }
     const first = await staged({ files: locked })
     expect(first.log).toContain('Installing node modules')
     const described = { ...JSON.parse(String(locked['package.json'])), description: 'another', scripts: { start: 'node y' } }
