@@ -1,12 +1,12 @@
-import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Pool } from 'mysql2/promise'
 import { folderBytes } from '../../servers/folder-bytes.js'
 import type { Server, ServerHost } from '../../servers/server-host.js'
-import { type BindingUser, type Engine, type Grant, type Instance, type Metric, ServiceFault } from '../engine.js'
+import type { BindingUser, Grant, Instance } from '../engine.js'
 import { shortName } from '../names.js'
-import { serverOf, type SharedServer } from '../placement.js'
+import type { SharedServer } from '../placement.js'
 import { replaceData } from '../replace-data.js'
+import { type RowCounts, SqlEngine, sqlGrant } from '../sql-engine.js'
 import { ADMIN, AdminConnections, select } from './connections.js'
 import { handOverDefinitions, quoted } from './definers.js'
 import { MYSQL, MYSQL_PLANS } from './plans.js'
@@ -18,42 +18,38 @@ const READING = 'SELECT, DELETE, DROP, EXECUTE, SHOW VIEW, LOCK TABLES'
 const WORTH_RECLAIMING_BYTES = 4 * 1024 * 1024
 
 /** A database per instance, a user per binding with all rights on it and none beside it. */
-export class MysqlEngine implements Engine {
+export class MysqlEngine extends SqlEngine {
   readonly offering = MYSQL
   readonly plans = MYSQL_PLANS
   readonly #connections = new AdminConnections()
 
-  constructor(private readonly servers: ServerHost) {}
+  constructor(servers: ServerHost) {
+    super(servers, 'mysql', SHARED)
+  }
 
   close(): Promise<void> {
     return this.#connections.close()
   }
 
-  probe() {
-    return this.servers.probe('mysql')
-  }
-
   async provision(instance: Instance, signal: AbortSignal): Promise<void> {
-    const server = await this.servers.ensure(specOf(instance))
+    const server = await this.serverOf(instance)
     signal.throwIfAborted()
     await createDatabase(await this.#connections.of(server), instance)
   }
 
-  async deprovision(instance: Instance): Promise<void> {
-    const { name } = specOf(instance)
-    if (instance.plan.style === 'dedicated') {
-      this.#connections.forget(name)
-      return this.servers.remove(name)
-    }
-    const admin = await this.#adminIfThere(instance)
-    if (!admin) return
+  protected forget(serverName: string): void {
+    this.#connections.forget(serverName)
+  }
+
+  protected async removeFromShared(server: Server, instance: Instance): Promise<void> {
+    const admin = await this.#connections.of(server)
     for (const user of await usersOf(admin, instance)) await dropUser(admin, user)
     await admin.query(`DROP DATABASE IF EXISTS ${databaseOf(instance)}`)
     await admin.query(`DROP USER IF EXISTS '${ownerOf(instance)}'@'localhost'`)
   }
 
   async bind(instance: Instance, user: BindingUser): Promise<Grant> {
-    const server = await this.servers.ensure(specOf(instance))
+    const server = await this.serverOf(instance)
     const admin = await this.#connections.of(server)
     const account = `'${user.username}'@'%'`
     const limits = `WITH MAX_USER_CONNECTIONS ${instance.plan.connections}`
@@ -73,49 +69,21 @@ export class MysqlEngine implements Engine {
   }
 
   async resize(_from: Instance, to: Instance): Promise<void> {
-    this.#connections.forget(specOf(to).name)
-    const admin = await this.#connections.of(await this.servers.ensure(specOf(to)))
+    this.#connections.forget(this.specOf(to).name)
+    const admin = await this.#connections.of(await this.serverOf(to))
     for (const user of await usersOf(admin, to))
       await admin.query(`ALTER USER '${user}'@'%' WITH MAX_USER_CONNECTIONS ${to.plan.connections}`)
   }
 
-  async copy(from: Instance, to: Instance, signal: AbortSignal): Promise<void> {
-    const source = await this.servers.ensure(specOf(from))
-    const before = await this.#connections.of(source)
-    const users = await usersOf(before, from)
-    for (const user of users) await before.query(`ALTER USER '${user}'@'%' ACCOUNT LOCK`)
-    await endSessions(before, users)
-    const file = join(source.folder, `move-${shortName('f', from.guid)}`)
-    try {
-      await this.#dump(source, from, file, signal)
-      await this.deprovision(to)
-      await this.provision(to, signal)
-      const target = await this.servers.ensure(specOf(to))
-      const arrived = join(target.folder, `move-${shortName('f', from.guid)}`)
-      await rename(file, arrived)
-      try {
-        await this.#load(target, to, arrived, signal)
-      } finally {
-        await rm(arrived, { force: true })
-      }
-      const counts = await Promise.all(
-        [before, await this.#connections.of(target)].map((admin) => exactCounts(admin, databaseOf(from))),
-      )
-      if (JSON.stringify(counts[0]) !== JSON.stringify(counts[1]))
-        throw new ServiceFault(
-          'The copy did not hold what the database holds; it was given up, and nothing has changed. Try again.',
-        )
-    } finally {
-      await rm(file, { force: true })
-    }
-  }
-
-  async reopen(instance: Instance, users: readonly BindingUser[]): Promise<void> {
-    for (const user of users) await this.bind(instance, user)
+  protected async shut(server: Server, instance: Instance): Promise<void> {
+    const admin = await this.#connections.of(server)
+    const users = await usersOf(admin, instance)
+    for (const user of users) await admin.query(`ALTER USER '${user}'@'%' ACCOUNT LOCK`)
+    await endSessions(admin, users)
   }
 
   async size(instance: Instance): Promise<number> {
-    const server = await this.servers.find(specOf(instance).name)
+    const server = await this.servers.find(this.specOf(instance).name)
     return server ? folderBytes(join(server.folder, 'data', databaseOf(instance))) : 0
   }
 
@@ -146,21 +114,17 @@ export class MysqlEngine implements Engine {
     await endSessions(admin, users)
   }
 
-  async backup(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
-    await this.#dump(await this.servers.ensure(specOf(instance)), instance, file, signal)
-  }
-
   async restore(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
-    const server = await this.servers.ensure(specOf(instance))
+    const server = await this.serverOf(instance)
     const admin = await this.#connections.of(server)
     // Databases cannot be renamed here.
     await replaceData({
       present: join(server.folder, `before-restore-${shortName('f', instance.guid)}`),
       file,
-      dump: (into) => this.#dump(server, instance, into, signal),
+      dump: (into) => this.dump(server, instance, into, signal),
       load: async (from) => {
         await this.#empty(admin, instance)
-        await this.#load(server, instance, from, signal)
+        await this.load(server, instance, from, signal)
       },
       signal,
     })
@@ -172,31 +136,25 @@ export class MysqlEngine implements Engine {
     await createDatabase(admin, instance)
   }
 
-  async metrics(instance: Instance): Promise<readonly Metric[]> {
-    const usage = await this.servers.usage(specOf(instance).name)
-    const admin = usage.running ? await this.#adminIfThere(instance) : undefined
-    if (!admin) return []
+  protected async connectionCount(server: Server, instance: Instance): Promise<number> {
     const [connections] = await select<{ used: number }>(
-      admin,
+      await this.#connections.of(server),
       'SELECT count(*) AS used FROM information_schema.processlist WHERE db = ?',
       [databaseOf(instance)],
     )
-    return [
-      { name: 'bloomery_service_data_bytes', help: 'Bytes that the data take.', value: await this.size(instance) },
-      { name: 'bloomery_service_connections', help: 'Open connections.', value: connections?.used ?? 0 },
-      ...(instance.plan.style === 'dedicated'
-        ? [{ name: 'bloomery_service_memory_bytes', help: "Memory of the instance's own server.", value: usage.memoryBytes }]
-        : []),
-    ]
+    return connections?.used ?? 0
   }
 
-  /** Nothing is started only to take something away that was never there. */
+  protected async rowCounts(server: Server, instance: Instance): Promise<RowCounts> {
+    return exactCounts(await this.#connections.of(server), databaseOf(instance))
+  }
+
   async #adminIfThere(instance: Instance): Promise<Pool | undefined> {
-    if (!(await this.servers.find(specOf(instance).name))) return undefined
-    return this.#connections.of(await this.servers.ensure(specOf(instance)))
+    const server = await this.serverIfThere(instance)
+    return server && this.#connections.of(server)
   }
 
-  async #dump(server: Server, instance: Instance, file: string, signal: AbortSignal): Promise<void> {
+  protected async dump(server: Server, instance: Instance, file: string, signal: AbortSignal): Promise<void> {
     const what = ['--single-transaction', '--routines', '--triggers', '--events', '--hex-blob', '--default-character-set=utf8mb4']
     await this.servers.run(server.name, 'dump', [...addressOf(server), ...what, `--result-file=${file}`, databaseOf(instance)], {
       env: { MYSQL_PWD: server.secret },
@@ -204,14 +162,13 @@ export class MysqlEngine implements Engine {
     })
   }
 
-  async #load(server: Server, instance: Instance, file: string, signal: AbortSignal): Promise<void> {
+  protected async load(server: Server, instance: Instance, file: string, signal: AbortSignal): Promise<void> {
     const script = `source ${file}`
     const how = ['--batch', '--default-character-set=utf8mb4', `--database=${databaseOf(instance)}`, `--execute=${script}`]
     await this.servers.run(server.name, 'client', [...addressOf(server), ...how], { env: { MYSQL_PWD: server.secret }, signal })
   }
 }
 
-const specOf = (instance: Pick<Instance, 'guid' | 'plan'>) => serverOf('mysql', instance, SHARED)
 const databaseOf = ({ guid }: Pick<Instance, 'guid'>): string => shortName('d', guid)
 /** In whose name views and routines go on after their maker has gone; nobody logs in as it. */
 const ownerOf = ({ guid }: Pick<Instance, 'guid'>): string => shortName('o', guid)
@@ -269,27 +226,14 @@ async function exactCounts(admin: Pool, database: string): Promise<[table: strin
   return counts
 }
 
-function grantOf({ host, ports }: Server, database: string, { username, password }: BindingUser): Grant {
-  const port = ports['mysql'] ?? 0
-  const uri = `mysql://${username}:${password}@${host}:${port}/${database}?reconnect=true`
-  const jdbc = `jdbc:mysql://${host}:${port}/${database}?user=${username}&password=${password}&useSSL=false&allowPublicKeyRetrieval=true`
-  return {
-    credentials: {
-      uri,
-      url: uri,
-      jdbcUrl: jdbc,
-      jdbcurl: jdbc,
-      hostname: host,
-      host,
-      hosts: [host],
-      port,
-      username,
-      user: username,
-      password,
-      name: database,
-      database,
-      ssl: false,
-    },
-    endpoints: [{ host, ports: [String(port)] }],
-  }
-}
+const grantOf = ({ host, ports }: Server, database: string, user: BindingUser): Grant =>
+  sqlGrant({
+    scheme: 'mysql',
+    host,
+    port: ports['mysql'] ?? 0,
+    database,
+    user,
+    query: '?reconnect=true',
+    jdbcQuery: 'useSSL=false&allowPublicKeyRetrieval=true',
+    more: { ssl: false },
+  })

@@ -1,10 +1,11 @@
 import { type Pool, transaction } from '@bloomery/database/sql'
 import { randomBytes } from 'node:crypto'
-import { rename, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import type { Server, ServerHost } from '../../servers/server-host.js'
-import { type BindingUser, type Engine, type Grant, type Instance, type Metric, ServiceFault } from '../engine.js'
+import { type BindingUser, type Grant, type Instance, ServiceFault } from '../engine.js'
 import { shortName } from '../names.js'
-import { serverOf, type SharedServer } from '../placement.js'
+import type { SharedServer } from '../placement.js'
+import { type RowCounts, SqlEngine, sqlGrant } from '../sql-engine.js'
 import { AdminPools } from './admin-pools.js'
 import { allowGrowth, stopGrowth, withoutGrowthStop } from './growth.js'
 import { POSTGRESQL, POSTGRESQL_PLANS } from './plans.js'
@@ -15,23 +16,21 @@ const SHARED: SharedServer = { memoryMb: 384, diskMb: 20_480 }
 const TERMINATE = 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND'
 
 /** Databases with an owner that nobody logs in as, and a user per binding that acts as the owner. */
-export class PostgresqlEngine implements Engine {
+export class PostgresqlEngine extends SqlEngine {
   readonly offering = POSTGRESQL
   readonly plans = POSTGRESQL_PLANS
   readonly #pools = new AdminPools()
 
-  constructor(private readonly servers: ServerHost) {}
+  constructor(servers: ServerHost) {
+    super(servers, 'postgresql', SHARED)
+  }
 
   close(): Promise<void> {
     return this.#pools.close()
   }
 
-  probe() {
-    return this.servers.probe('postgresql')
-  }
-
   async provision(instance: Instance, signal: AbortSignal): Promise<void> {
-    const server = await this.servers.ensure(specOf(instance))
+    const server = await this.serverOf(instance)
     signal.throwIfAborted()
     const admin = this.#pools.of(server)
     await closeToOthers(admin)
@@ -39,14 +38,12 @@ export class PostgresqlEngine implements Engine {
     await this.#prepareDatabase(server, databaseOf(instance), ownerOf(instance))
   }
 
-  async deprovision(instance: Instance): Promise<void> {
-    const { name } = specOf(instance)
-    if (instance.plan.style === 'dedicated') {
-      this.#pools.forget(name)
-      return this.servers.remove(name)
-    }
-    if (!(await this.servers.find(name))) return
-    const admin = this.#pools.of(await this.servers.ensure(specOf(instance)))
+  protected forget(serverName: string): void {
+    this.#pools.forget(serverName)
+  }
+
+  protected async removeFromShared(server: Server, instance: Instance): Promise<void> {
+    const admin = this.#pools.of(server)
     for (const database of [databaseOf(instance), spareOf(instance)])
       await admin.query(`DROP DATABASE IF EXISTS ${database} WITH (FORCE)`)
     for (const user of await membersOf(admin, ownerOf(instance))) await dropUser(admin, user)
@@ -54,7 +51,7 @@ export class PostgresqlEngine implements Engine {
   }
 
   async bind(instance: Instance, user: BindingUser): Promise<Grant> {
-    const server = await this.servers.ensure(specOf(instance))
+    const server = await this.serverOf(instance)
     const admin = this.#pools.of(server)
     const owner = ownerOf(instance)
     const { username } = user
@@ -68,8 +65,8 @@ export class PostgresqlEngine implements Engine {
   }
 
   async unbind(instance: Instance, { username }: Pick<BindingUser, 'username'>): Promise<void> {
-    if (!(await this.servers.find(specOf(instance).name))) return
-    const server = await this.servers.ensure(specOf(instance))
+    const server = await this.serverIfThere(instance)
+    if (!server) return
     const admin = this.#pools.of(server)
     if (!(await hasRole(admin, username))) return
     await admin.query(`ALTER ROLE ${username} NOLOGIN`)
@@ -83,41 +80,14 @@ export class PostgresqlEngine implements Engine {
   }
 
   async resize(_from: Instance, to: Instance): Promise<void> {
-    this.#pools.forget(specOf(to).name)
-    const admin = this.#pools.of(await this.servers.ensure(specOf(to)))
+    this.#pools.forget(this.specOf(to).name)
+    const admin = this.#pools.of(await this.serverOf(to))
     for (const user of await membersOf(admin, ownerOf(to)))
       await admin.query(`ALTER ROLE ${user} CONNECTION LIMIT ${to.plan.connections}`)
   }
 
-  async copy(from: Instance, to: Instance, signal: AbortSignal): Promise<void> {
-    const source = await this.servers.ensure(specOf(from))
-    await this.#shut(source, from)
-    const file = `${source.folder}/move-${shortName('f', from.guid)}`
-    try {
-      await this.#dump(source, from, file, signal)
-      await this.deprovision(to)
-      await this.provision(to, signal)
-      const target = await this.servers.ensure(specOf(to))
-      // The servers' user may read what lies in its own folders: the file goes to the other server's.
-      const arrived = `${target.folder}/move-${shortName('f', from.guid)}`
-      await rename(file, arrived)
-      try {
-        await this.#load(target, databaseOf(to), ownerOf(to), arrived, signal)
-      } finally {
-        await rm(arrived, { force: true })
-      }
-      await this.#compare(source, target, databaseOf(from))
-    } finally {
-      await rm(file, { force: true })
-    }
-  }
-
-  async reopen(instance: Instance, users: readonly BindingUser[]): Promise<void> {
-    for (const user of users) await this.bind(instance, user)
-  }
-
   async size(instance: Instance): Promise<number> {
-    const admin = this.#pools.of(await this.servers.ensure(specOf(instance)))
+    const admin = this.#pools.of(await this.serverOf(instance))
     const { rows } = await admin.query<{ bytes: bigint }>(
       'SELECT pg_database_size(datname) AS bytes FROM pg_database WHERE datname = $1',
       [databaseOf(instance)],
@@ -126,7 +96,7 @@ export class PostgresqlEngine implements Engine {
   }
 
   async limit(instance: Instance, exceeded: boolean): Promise<void> {
-    const server = await this.servers.ensure(specOf(instance))
+    const server = await this.serverOf(instance)
     const database = databaseOf(instance)
     await this.#pools.inside(server, database, exceeded ? stopGrowth : allowGrowth)
     if (!exceeded) return
@@ -134,38 +104,28 @@ export class PostgresqlEngine implements Engine {
     await this.#pools.inside(server, database, stopGrowth)
   }
 
-  async backup(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
-    await this.#dump(await this.servers.ensure(specOf(instance)), instance, file, signal)
-  }
-
   async restore(instance: Instance, file: string, signal: AbortSignal): Promise<void> {
-    const server = await this.servers.ensure(specOf(instance))
+    const server = await this.serverOf(instance)
     const admin = this.#pools.of(server)
     const [database, spare, owner] = [databaseOf(instance), spareOf(instance), ownerOf(instance)]
     // Beside the present data, which stay as they are if the backup cannot be read.
     await admin.query(`DROP DATABASE IF EXISTS ${spare} WITH (FORCE)`)
     await createDatabase(admin, spare, owner)
     await this.#prepareDatabase(server, spare, owner)
-    await this.#load(server, spare, owner, file, signal)
+    await this.#loadInto(server, spare, owner, file, signal)
     await admin.query(`DROP DATABASE IF EXISTS ${database} WITH (FORCE)`)
     await admin.query(`ALTER DATABASE ${spare} RENAME TO ${database}`)
   }
 
-  async metrics(instance: Instance): Promise<readonly Metric[]> {
-    const { name } = specOf(instance)
-    const usage = await this.servers.usage(name)
-    if (!usage.running) return []
-    const admin = this.#pools.of(await this.servers.ensure(specOf(instance)))
-    const { rows } = await admin.query<{ used: bigint }>('SELECT count(*) AS used FROM pg_stat_activity WHERE datname = $1', [
-      databaseOf(instance),
-    ])
-    return [
-      { name: 'bloomery_service_data_bytes', help: 'Bytes that the data take.', value: await this.size(instance) },
-      { name: 'bloomery_service_connections', help: 'Open connections.', value: Number(rows[0]?.used ?? 0) },
-      ...(instance.plan.style === 'dedicated'
-        ? [{ name: 'bloomery_service_memory_bytes', help: "Memory of the instance's own server.", value: usage.memoryBytes }]
-        : []),
-    ]
+  protected async connectionCount(server: Server, instance: Instance): Promise<number> {
+    const { rows } = await this.#pools
+      .of(server)
+      .query<{ used: bigint }>('SELECT count(*) AS used FROM pg_stat_activity WHERE datname = $1', [databaseOf(instance)])
+    return Number(rows[0]?.used ?? 0)
+  }
+
+  protected rowCounts(server: Server, instance: Instance): Promise<RowCounts> {
+    return this.#pools.inside(server, databaseOf(instance), (inside) => exactCounts(inside))
   }
 
   async #prepareDatabase(server: Server, database: string, owner: string): Promise<void> {
@@ -177,14 +137,13 @@ export class PostgresqlEngine implements Engine {
     })
   }
 
-  /** Nobody but the administrator is let in any more. */
-  async #shut(server: Server, instance: Instance): Promise<void> {
+  protected async shut(server: Server, instance: Instance): Promise<void> {
     const admin = this.#pools.of(server)
     for (const user of await membersOf(admin, ownerOf(instance))) await admin.query(`ALTER ROLE ${user} NOLOGIN`)
     await admin.query(`${TERMINATE} datname = $1`, [databaseOf(instance)])
   }
 
-  async #dump(server: Server, instance: Instance, file: string, signal: AbortSignal): Promise<void> {
+  protected async dump(server: Server, instance: Instance, file: string, signal: AbortSignal): Promise<void> {
     const args = ['--format=custom', '--no-owner', '--no-privileges', '--no-password', `--file=${file}`]
     const all = [...args, `--dbname=${databaseOf(instance)}`, ...addressOf(server)]
     try {
@@ -199,7 +158,11 @@ export class PostgresqlEngine implements Engine {
     }
   }
 
-  async #load(server: Server, database: string, owner: string, file: string, signal: AbortSignal): Promise<void> {
+  protected load(server: Server, instance: Instance, file: string, signal: AbortSignal): Promise<void> {
+    return this.#loadInto(server, databaseOf(instance), ownerOf(instance), file, signal)
+  }
+
+  async #loadInto(server: Server, database: string, owner: string, file: string, signal: AbortSignal): Promise<void> {
     const list = withoutGrowthStop(await this.servers.run(server.name, 'pg_restore', ['--list', file], { signal }))
     const wanted = `${server.folder}/contents-${randomBytes(6).toString('hex')}`
     // A member of the owner's by way of its rights: what the dump makes belongs to the owner.
@@ -215,19 +178,8 @@ export class PostgresqlEngine implements Engine {
       await rm(wanted, { force: true })
     }
   }
-
-  async #compare(source: Server, target: Server, database: string): Promise<void> {
-    const [before, after] = await Promise.all(
-      [source, target].map((server) => this.#pools.inside(server, database, (inside) => exactCounts(inside))),
-    )
-    if (JSON.stringify(before) !== JSON.stringify(after))
-      throw new ServiceFault(
-        'The copy did not hold what the database holds; it was given up, and nothing has changed. Try again.',
-      )
-  }
 }
 
-const specOf = (instance: Pick<Instance, 'guid' | 'plan'>) => serverOf('postgresql', instance, SHARED)
 const databaseOf = ({ guid }: Pick<Instance, 'guid'>): string => shortName('d', guid)
 const spareOf = ({ guid }: Pick<Instance, 'guid'>): string => shortName('n', guid)
 const ownerOf = ({ guid }: Pick<Instance, 'guid'>): string => shortName('o', guid)
@@ -278,28 +230,14 @@ async function dropUser(admin: Pool, username: string): Promise<void> {
   await admin.query(`DROP ROLE IF EXISTS ${username}`)
 }
 
-function grantOf({ host, ports }: Server, database: string, { username, password }: BindingUser): Grant {
-  const port = ports['postgresql'] ?? 0
-  const uri = `postgres://${username}:${password}@${host}:${port}/${database}`
-  const jdbc = `jdbc:postgresql://${host}:${port}/${database}?user=${username}&password=${password}&sslmode=disable`
-  return {
-    credentials: {
-      uri,
-      url: uri,
-      jdbcUrl: jdbc,
-      jdbcurl: jdbc,
-      hostname: host,
-      host,
-      hosts: [host],
-      port,
-      username,
-      user: username,
-      password,
-      name: database,
-      database,
-      dbname: database,
-      sslmode: 'disable',
-    },
-    endpoints: [{ host, ports: [String(port)] }],
-  }
-}
+const grantOf = ({ host, ports }: Server, database: string, user: BindingUser): Grant =>
+  sqlGrant({
+    scheme: 'postgres',
+    host,
+    port: ports['postgresql'] ?? 0,
+    database,
+    user,
+    query: '',
+    jdbcQuery: 'sslmode=disable',
+    more: { dbname: database, sslmode: 'disable' },
+  })
