@@ -27,13 +27,22 @@ describe('pushing real source', () => {
     afterAll(() => driver?.close())
     const named = (name: string) => `${name}-${driverName}`
 
-    it('runs an Express app with a lock file, and stages it from its caches the second time', async () => {
+    it('runs an Express app with a lock file; pushed again as it is, its droplet is used again, and the log says so', async () => {
       const path = example('express-app')
       await driver.ok(['push', named('express'), '-p', path])
       expect((await answers(named('express'))).body).not.toBe('')
       const again = await driver.ok(['push', named('express'), '-p', path])
       expect(again.all).toMatch(/running|started/i)
       await answers(named('express'))
+      await eventually(
+        'the log says that nothing was staged',
+        20,
+        () => driver.ok(['logs', named('express'), '--recent']),
+        ({ stdout }) => /Same files, same buildpacks, same settings .*: it is used again, nothing to stage/.test(stdout),
+      )
+      const [guid = ''] = /[-0-9a-f]{36}/.exec((await driver.ok(['app', named('express'), '--guid'])).stdout) ?? []
+      const droplets = JSON.parse((await driver.ok(['curl', `/v3/apps/${guid}/droplets`])).stdout) as { resources: unknown[] }
+      expect(droplets.resources).toHaveLength(1)
       const app = await driver.ok(['app', named('express')])
       expect(app.stdout).toMatch(/nodejs_buildpack|nodejs/)
       expect(app.stdout).toMatch(/#0\s+running/)
