@@ -5,7 +5,7 @@ import { WRONG_IDENTITY } from './tls/instance-tls.js'
 export type Phase = 'connecting' | 'reused-connection' | 'fresh-connection'
 
 /** What speaks against an instance that is dialled by TLS: its name, its authority, the handshake itself; or what it has against us. */
-export type TlsFailure = 'tls-identity' | 'tls-untrusted' | 'tls-handshake' | 'tls-client-certificate'
+type TlsFailure = 'tls-identity' | 'tls-untrusted' | 'tls-handshake' | 'tls-client-certificate'
 
 /** What a failed attempt means for the request and for the endpoint. */
 export interface FailureClass {

@@ -26,7 +26,7 @@ const EVERYWHERE = [
 ]
 /** Between programs of the launcher, or of tests: nobody else sets them. */
 const PRIVATE =
-  /^BLOOMERY_(API|SAMPLE_FOLDER|APP_GRACE_SECONDS|COMPOSE_FOLDER|TEST(_\w+)?|DIAL_TIMEOUT|RESPONSE_TIMEOUT|INSTALLATION|BROKER_URL)$/
+  /^BLOOMERY_(API|SAMPLE_FOLDER|APP_GRACE_SECONDS|COMPOSE_FOLDER|TEST(_\w+)?|DIAL_TIMEOUT|RESPONSE_TIMEOUT|INSTALLATION|BROKER_URL|CLIENT_SETTINGS)$/
 
 const declarations = new Map()
 const roleFiles = Object.values(ROLES).map(([path]) => path)
