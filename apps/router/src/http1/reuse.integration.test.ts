@@ -79,7 +79,11 @@ describe('connections to an instance', () => {
       })
       server.keepAliveTimeout = 0`)
     const plane = await routerTo(port)
-    const outcomes = await load(plane.port, { forMs: 5_000, lanes: 60, pauseMs: () => 1_200 + Math.random() * 1_200 })
+    const outcomes = await load(plane.port, {
+      forMs: process.env['BLOOMERY_TEST_FULL'] === undefined ? 2_600 : 10_000,
+      lanes: 60,
+      pauseMs: () => 1_200 + Math.random() * 1_200,
+    })
     expect(failures(outcomes)).toEqual({ GET: 0, POST: 0 })
   })
 
