@@ -43,7 +43,7 @@ const RUNTIME = {
 
 /** Starts a command, waits until its port answers, runs `then`, and ends it. */
 export const serving = (command: string, then: string): string =>
-  `(${command}) >/home/vcap/logs/out 2>&1 & for i in $(seq 200); do curl -s -o /dev/null localhost:$PORT && break; sleep 0.1; done; ${then}; kill %1`
+  `(${command}) >/home/vcap/logs/out 2>&1 & for i in $(seq 600); do curl -s -o /dev/null localhost:$PORT && break; sleep 0.1; done; ${then}; kill %1`
 
 /** Keeps what is sent, for tests to read. */
 export class KeptLogs implements LogSender {
@@ -292,7 +292,7 @@ export async function makeBench(
       try {
         await engine.start(name)
         let text = ''
-        for await (const line of engine.output(name, { signal: AbortSignal.timeout(60_000) })) text += `${line.text}\n`
+        for await (const line of engine.output(name, { signal: AbortSignal.timeout(120_000) })) text += `${line.text}\n`
         return text
       } finally {
         await engine.remove(name)
