@@ -1,5 +1,4 @@
 import type { Exchange } from './proxy/exchange.js'
-import { WRONG_IDENTITY } from './tls/instance-tls.js'
 
 /** How far an attempt had come when it failed. */
 export type Phase = 'connecting' | 'reused-connection' | 'fresh-connection'
@@ -30,6 +29,8 @@ export class AttemptError extends Error {
 
 export const DIAL_TIMEOUT = 'BLOOMERY_DIAL_TIMEOUT'
 export const RESPONSE_TIMEOUT = 'BLOOMERY_RESPONSE_TIMEOUT'
+/** As Node names it: the certificate is good, but for somebody else. */
+export const WRONG_IDENTITY = 'ERR_TLS_CERT_ALTNAME_INVALID'
 
 const ended = (code: string): boolean => code === 'ECONNRESET' || code === 'EPIPE'
 

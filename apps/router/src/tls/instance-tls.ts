@@ -1,10 +1,8 @@
 import { createSecureContext, connect, TLSSocket, type PeerCertificate, type SecureContext } from 'node:tls'
 import type { Socket } from 'node:net'
 import type { NodeIdentity } from '@bloomery/contracts'
+import { coded, WRONG_IDENTITY } from '../failures.js'
 import type { Target } from '../proxy/forwarding.js'
-
-/** As Node names it: the certificate is good, but for somebody else. */
-export const WRONG_IDENTITY = 'ERR_TLS_CERT_ALTNAME_INVALID'
 
 export interface InstanceTlsDeps {
   /** Who this router is; cells let no one else in. Asked at each new context. */
@@ -59,9 +57,7 @@ export class InstanceTls {
 function checkIdentity(instanceGuid: string, { subjectaltname = '' }: PeerCertificate): Error | undefined {
   const names = subjectaltname.split(', ')
   if (names.includes(`DNS:${instanceGuid}`)) return undefined
-  return Object.assign(new Error(`x509: certificate is valid for ${subjectaltname || 'nobody'}, not ${instanceGuid}`), {
-    code: WRONG_IDENTITY,
-  })
+  return coded(WRONG_IDENTITY, `x509: certificate is valid for ${subjectaltname || 'nobody'}, not ${instanceGuid}`)
 }
 
 /** The event by which a connection tells that it stands. */
