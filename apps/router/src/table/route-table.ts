@@ -1,8 +1,8 @@
 import type { RouteAck, RouteEndpoint, RouteEntry } from '@bloomery/contracts'
 import { diffRoutes, RouteIndex } from '@bloomery/domain'
 import type { RouteFeedReceiver } from '@bloomery/feeds'
-import { CompactRoutes } from './compact-routes.js'
 import { EndpointHealth } from './endpoint-health.js'
+import { type KeptRoute, RoutePacking } from './kept-routes.js'
 import { OpenRequests } from './open-requests.js'
 
 /** All that a table is, as it is kept on disk. */
@@ -19,10 +19,10 @@ export interface TableContents {
 export class RouteTable implements RouteFeedReceiver {
   readonly health = new EndpointHealth()
   readonly openRequests = new OpenRequests()
-  readonly #index = new RouteIndex<RouteEntry>()
+  readonly #index = new RouteIndex<KeptRoute>()
   /** TCP routes, by guid. */
-  readonly #tcp = new Map<string, RouteEntry>()
-  readonly #compact = new CompactRoutes()
+  readonly #tcp = new Map<string, KeptRoute>()
+  readonly #packing = new RoutePacking()
   readonly #cursors = new Map<string, number>()
   readonly #listeners: {
     changed: (() => void)[]
@@ -61,38 +61,39 @@ export class RouteTable implements RouteFeedReceiver {
   }
 
   snapshot(routes: readonly RouteEntry[], at: RouteAck): void {
-    const { upsert, remove } = diffRoutes(this.#all(), routes)
-    this.change(upsert, remove, at)
+    const wanted = routes.map((route) => this.#packing.pack(route))
+    const { upsert, remove } = diffRoutes(this.#each(), wanted, (one, other) => one.equals(other))
+    this.#apply(upsert, remove, at)
   }
 
   change(upsert: readonly RouteEntry[], removeGuids: readonly string[], at: RouteAck): void {
+    this.#apply(
+      upsert.map((route) => this.#packing.pack(route)),
+      removeGuids,
+      at,
+    )
+  }
+
+  #apply(upsert: readonly KeptRoute[], removeGuids: readonly string[], at: RouteAck): void {
     const before = new Map<string, RouteEndpoint>()
-    const fresh = new Map<string, RouteEndpoint>()
     let tcpChanged = false
-    const note = (route: RouteEntry | undefined): void => {
-      for (const each of route?.endpoints ?? []) before.set(each.instanceGuid, each)
+    const note = (route: KeptRoute | undefined): void => {
+      for (const each of route?.toJSON().endpoints ?? []) before.set(each.instanceGuid, each)
     }
-    for (const each of upsert) {
-      const old = this.#index.get(each.routeGuid) ?? this.#tcp.get(each.routeGuid)
-      note(old)
-      const siblings = old?.endpoints
-      const route = this.#compact.compact(
-        each,
-        (guid) => fresh.get(guid) ?? siblings?.find(({ instanceGuid }) => instanceGuid === guid),
-      )
-      if (isHttp(route)) this.#index.set(route)
-      else {
+    for (const route of upsert) {
+      note(this.#index.get(route.routeGuid) ?? this.#tcp.get(route.routeGuid))
+      if (route.isTcp) {
         this.#tcp.set(route.routeGuid, route)
         tcpChanged = true
-      }
-      for (const endpoint of route.endpoints) fresh.set(endpoint.instanceGuid, endpoint)
+      } else this.#index.set(route)
     }
     for (const guid of removeGuids) {
       note(this.#index.delete(guid) ?? this.#tcp.get(guid))
       if (this.#tcp.delete(guid)) tcpChanged = true
       this.#cursors.delete(guid)
     }
-    for (const guid of fresh.keys()) before.delete(guid)
+    // Most changes keep an instance that was there; only then need no other route be looked at.
+    for (const route of upsert) route.strikeOut(before)
     this.#at = at
     this.#announceWithdrawn(before)
     for (const listener of this.#listeners.changed) listener()
@@ -104,8 +105,9 @@ export class RouteTable implements RouteFeedReceiver {
     this.snapshot(contents.routes, { epoch: contents.epoch, revision: contents.revision })
   }
 
+  /** Its routes unfold when they are written as JSON, one at a time. */
   contents(): TableContents | undefined {
-    return this.#at && { ...this.#at, routes: this.#all() }
+    return this.#at && { ...this.#at, routes: [...this.#each()] }
   }
 
   onChanged(listener: () => void): void {
@@ -122,19 +124,15 @@ export class RouteTable implements RouteFeedReceiver {
     this.#listeners.withdrawn.push(listener)
   }
 
-  *#each(): Generator<RouteEntry> {
+  *#each(): Generator<KeptRoute> {
     yield* this.#index.all()
     yield* this.#tcp.values()
-  }
-
-  #all(): RouteEntry[] {
-    return [...this.#each()]
   }
 
   #announceWithdrawn(before: Map<string, RouteEndpoint>): void {
     if (before.size === 0) return
     for (const route of this.#each()) {
-      for (const endpoint of route.endpoints) before.delete(endpoint.instanceGuid)
+      route.strikeOut(before)
       if (before.size === 0) return
     }
     for (const endpoint of before.values()) {
@@ -144,5 +142,3 @@ export class RouteTable implements RouteFeedReceiver {
     }
   }
 }
-
-const isHttp = (route: RouteEntry): boolean => route.protocol === 'http'

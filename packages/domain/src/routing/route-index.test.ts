@@ -5,7 +5,7 @@ import { normalizePath, RouteIndex, type IndexedRoute } from './route-index.js'
 const route = (address: string, endpoints = 1): IndexedRoute => {
   const slash = address.indexOf('/')
   const [host, path] = slash === -1 ? [address, ''] : [address.slice(0, slash), address.slice(slash)]
-  return { routeGuid: address, host, path, endpoints: Array.from({ length: endpoints }) }
+  return { routeGuid: address, host, path, isServed: endpoints > 0 }
 }
 const indexOf = (...routes: IndexedRoute[]): RouteIndex<IndexedRoute> => {
   const index = new RouteIndex()
@@ -48,7 +48,7 @@ describe('RouteIndex.find', () => {
       fc.property(fc.array(anyRoute), host, path, (routes, name, at) => {
         const unique = [...new Map(routes.map((each) => [each.routeGuid, each])).values()]
         const best = unique
-          .filter((each) => each.endpoints.length > 0)
+          .filter((each) => each.isServed)
           .filter((each) => (each.host.startsWith('*') ? name.endsWith(each.host.slice(1)) : each.host === name))
           .filter((each) => `${at}/`.startsWith(`${each.path}/`))
           .sort(

@@ -1,11 +1,12 @@
-/** What the index needs to know of a route; a route without endpoints never matches. */
+/** What the index needs to know of a route. */
 export interface IndexedRoute {
   readonly routeGuid: string
   /** A leading `*.` label stands for one or more labels. */
   readonly host: string
   /** "" or "/segment…". */
   readonly path: string
-  readonly endpoints: readonly unknown[]
+  /** Whether it has endpoints; a route without never matches. */
+  readonly isServed: boolean
 }
 
 /**
@@ -86,7 +87,7 @@ export class RouteIndex<R extends IndexedRoute> {
   }
 }
 
-const isServed = ({ endpoints }: IndexedRoute): boolean => endpoints.length > 0
+const isServed = (route: IndexedRoute): boolean => route.isServed
 const isAny = (): boolean => true
 
 /** The target's path in the form of the index: without query, one trailing slash dropped, lower case, percent-encoding as it is. */

@@ -154,7 +154,7 @@ function chooseAmong(routes: readonly FoundRoute[], { host, path, port }: Reques
     routeGuid: string
     host: string
     path: string
-    endpoints: readonly unknown[]
+    isServed: boolean
     route: FoundRoute
   }>()
   for (const route of routes)
@@ -163,8 +163,8 @@ function chooseAmong(routes: readonly FoundRoute[], { host, path, port }: Reques
         routeGuid: route.routeGuid,
         host: route.name,
         path: route.path,
-        endpoints: route.destinations.flatMap(({ instances }) =>
-          instances.filter(({ routable, state }) => routable && state === 'running'),
+        isServed: route.destinations.some(({ instances }) =>
+          instances.some(({ routable, state }) => routable && state === 'running'),
         ),
         route,
       })
