@@ -250,7 +250,9 @@ describe('a router that is stopped behind a balancer', () => {
     await asking
     await running.reached('200 one', 30)
     expect(Object.keys(await running.stop())).toEqual(['200 one'])
-    expect(new Set(streams)).toEqual(new Set(['200']))
+    // A client too busy to have read the word by then is refused its last request unseen, which is the protocol's way to say: elsewhere.
+    expect(new Set(streams.slice(0, -1))).toEqual(new Set(['200']))
+    expect(streams.at(-1)).toMatch(/^200$|NGHTTP2_REFUSED_STREAM$/)
     expect(processesOf(router.home)).toEqual([])
     const lines = readFileSync(join(router.home, 'log/router-access.log'), 'utf8')
     expect(lines).toMatch(/^app[.]test - .*"GET \/ HTTP\/2[.]0" 200 /m)
