@@ -71,6 +71,29 @@ describe('presentAnswer', () => {
       undefined,
       '503 Service Unavailable: Connection limit reached: each instance has as many requests under way as it may have.\n',
     ],
+    [
+      'noEndpoints',
+      503,
+      'no_endpoints',
+      'public,max-age=2',
+      "503 Service Unavailable: Requested route ('a.test:8080') has no available endpoints.\n",
+    ],
+    ['identityMismatch', 503, 'endpoint_failure (why)', 'no-cache, no-store', '503 Service Unavailable: service unavailable\n'],
+    [
+      'untrustedCertificate',
+      526,
+      'endpoint_failure (why)',
+      'no-cache, no-store',
+      '526 Invalid SSL Certificate: invalid SSL certificate\n',
+    ],
+    ['handshakeFailed', 525, 'endpoint_failure (why)', 'no-cache, no-store', '525 SSL Handshake Failed: SSL handshake failed\n'],
+    [
+      'clientCertificateRefused',
+      496,
+      'endpoint_failure (why)',
+      'no-cache, no-store',
+      '496 SSL Certificate Required: SSL certificate required\n',
+    ],
   ])('%s', (name, status, routerError, cacheControl, body) => {
     const answer = presentAnswer(name, { host: 'a.test:8080', detail: 'why' })
     expect(answer).toMatchObject({ status, routerError, body })
@@ -94,7 +117,7 @@ describe('presentAnswer', () => {
       headers: ['X-Cf-RouterError', 'max-request-size-exceeded', 'Content-Length', '0'],
     }))
 
-  it('has a row above for each', () => expect(Object.keys(ANSWERS)).toHaveLength(15))
+  it('has a row above for each', () => expect(Object.keys(ANSWERS)).toHaveLength(20))
 
   it('lets nobody write header lines of their own', () =>
     expect(presentAnswer('endpointFailure', { host: '', detail: 'a\r\nSet-Cookie: b' }).routerError).not.toMatch(/[\r\n]/))
