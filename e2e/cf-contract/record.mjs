@@ -32,6 +32,10 @@ const names = new Map()
 const ports = new Map()
 const GUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}(?:[0-9a-f]{8})?/g
 /** Nothing of this machine, this installation or its secrets is kept. */
+/** Hosts that the platform draws for random routes: `app-adjective-noun-xy`. */
+const DRAWN_ANYWHERE = /[a-z]+-[a-z]+-[a-z]+-[a-z]{2}\b/g
+const DRAWN = new RegExp(`^${DRAWN_ANYWHERE.source}$`)
+const hosts = new Map()
 const hide = (text) =>
   text
     .replaceAll(GUID, (guid) => names.get(guid) ?? guid)
@@ -39,6 +43,7 @@ const hide = (text) =>
     .replaceAll(encodeURIComponent(password), '{{password}}')
     .replaceAll(home, '/home/somebody')
     .replaceAll(broker.url, '{{broker}}')
+    .replaceAll(DRAWN_ANYWHERE, (host) => hosts.get(host) ?? host)
     .replaceAll(/((?:[?&]ports?=|"port":|\.test:|port '))(\d+)/g, (found, key, port) =>
       ports.has(port) ? key + ports.get(port) : found,
     )
@@ -55,6 +60,10 @@ const captures = (value, pointer = '', found = {}) => {
     if (value.protocol === 'tcp' && typeof value.port === 'number' && 'destinations' in value && !ports.has(String(value.port))) {
       ports.set(String(value.port), `{{port${ports.size + 1}}}`)
       found[`${pointer}/port`] = ports.get(String(value.port))
+    }
+    if (typeof value.host === 'string' && DRAWN.test(value.host) && 'destinations' in value && !hosts.has(value.host)) {
+      hosts.set(value.host, `{{host${hosts.size + 1}}}`)
+      found[`${pointer}/host`] = hosts.get(value.host)
     }
     for (const [key, each] of Object.entries(value)) captures(each, `${pointer}/${key}`, found)
   }

@@ -75,7 +75,7 @@ describeIfRecorded('what the real cf client sends, replayed', () => {
       .replaceAll('{{refresh_jti}}', String(claimsOf(refreshToken)['jti']))
       .replaceAll('{{access_jti}}', String(claimsOf(token)['jti']))
       .replaceAll('{{broker}}', broker.url)
-      .replaceAll(/\{\{(?:guid|port)\d+\}\}/g, (name) => known.get(name) ?? name)
+      .replaceAll(/\{\{(?:guid|port|host)\d+\}\}/g, (name) => known.get(name) ?? name)
 
   const send = (exchange: Exchange): Promise<Answer> =>
     ask(platform.httpPort, `localhost:${platform.httpPort}`, fill(exchange.path), {
