@@ -99,7 +99,11 @@ suite('a cell whose parts go away', () => {
 
   it('killed while it starts some and stops another, ends where it was going', async () => {
     const { fake } = under
-    const old = under.wanted({ gracefulStopSeconds: 10 }, { environment: { LINGER_MS: '3000', VCAP_APPLICATION: '{}' } })
+    // An index of its own tells its lines from those that others have left behind.
+    const old = under.wanted(
+      { gracefulStopSeconds: 10 },
+      { index: 9, environment: { LINGER_MS: '3000', VCAP_APPLICATION: '{}' } },
+    )
     fake.wish(old)
     await under.isState(old, 'running')
     const starting = [under.wanted({}, { index: 1 }), under.wanted({}, { index: 2 }), under.wanted({}, { index: 3 })]
@@ -113,7 +117,7 @@ suite('a cell whose parts go away', () => {
     for (const one of starting) await under.isState(one, 'running')
     await under.isGone(old)
     await eventually(() => under.containers().length === 3, 'three containers')
-    expect(fake.texts('APP/PROC/WEB').filter((text) => text === 'Exit status 0')).toHaveLength(1)
+    expect(fake.lines.filter(({ index, text }) => index === '9' && text === 'Exit status 0')).toHaveLength(1)
   }, 150_000)
 
   it('goes on while the engine is away, hears afterwards what happened meanwhile, and adopts', async () => {

@@ -5,7 +5,7 @@ export async function eventually<T>(
   probe: () => T | Promise<T>,
   options: { readonly timeoutMs?: number; readonly intervalMs?: number; readonly what?: string } = {},
 ): Promise<NonNullable<T>> {
-  const { timeoutMs = 10_000, intervalMs = 25, what = 'what was waited for' } = options
+  const { timeoutMs = 30_000, intervalMs = 25, what = 'what was waited for' } = options
   let last: unknown
   for (const end = Date.now() + timeoutMs; ; await delay(intervalMs)) {
     try {
