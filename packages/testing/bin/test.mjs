@@ -272,7 +272,7 @@ async function main() {
           await suite('stack image', process.execPath, ['stacks/build.mjs'], { minutes: 15 })
       })(),
     ])
-    if (wanted('unit')) await jest('Unit and integration tests', ['--maxWorkers=2'], full ? 90 : 18)
+    if (wanted('unit')) await jest('Unit and integration tests', ['--maxWorkers=2'], full ? 90 : 28)
     if (wanted('e2e')) {
       if (!has('cf')) leftOut.push('runs of the real cf client in e2e: there is no cf on PATH')
       const absent = ['api', 'stager', 'scheduler', 'cell', 'router', 'logs', 'broker', 'cli', 'bloomery'].filter(
