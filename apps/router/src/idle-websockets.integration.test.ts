@@ -10,7 +10,7 @@ import { anEndpoint, aRoute } from './fake-scheduler.fixture.js'
 const COUNT = process.env['BLOOMERY_TEST_FULL'] === undefined ? 500 : 10_000
 const MAX_KIB_EACH = 15
 /** What few of them share among themselves weighs more. */
-const MAX_KIB_AT_ALL = 4 * 1024
+const MAX_KIB_AT_ALL = 24 * 1024
 const HANDSHAKE =
   'GET / HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
 
