@@ -49,16 +49,25 @@ async function seedFirstStart(tx: Transaction, { settings }: SeedOptions): Promi
       },
     ],
   })
+  // Lists go by age: of rows of one moment each installation would show another one first.
+  const now = Date.now()
   await tx.stack.createMany({
     skipDuplicates: true,
     data: [
       {
         guid: randomUUID(),
+        createdAt: new Date(now - 1),
         name: 'cflinuxfs4',
         description: 'Compatible with Cloud Foundry’s cflinuxfs4; based on Debian 12 (bookworm)',
         isDefault: true,
       },
-      { guid: randomUUID(), name: 'bookworm', description: 'Debian 12 (bookworm)', isDefault: false },
+      {
+        guid: randomUUID(),
+        createdAt: new Date(now),
+        name: 'bookworm',
+        description: 'Debian 12 (bookworm)',
+        isDefault: false,
+      },
     ],
   })
   const quotaGuid = randomUUID()
