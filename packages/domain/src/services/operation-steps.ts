@@ -1,3 +1,5 @@
+import { isEqual } from '../collections/is-equal.js'
+
 /** What a service operation asks of a broker. */
 export type ServiceRequest = 'provision' | 'update' | 'deprovision' | 'bind' | 'unbind'
 
@@ -69,17 +71,6 @@ export type ShownInstance =
 export function afterLostUpdate(sent: LostUpdate, shown: ShownInstance): 'complete' | 'poll' | 'ask again' {
   if (shown.kind !== 'shown') return shown.kind === 'updating' ? 'poll' : 'ask again'
   const moved = sent.planAfter !== undefined && sent.planAfter !== sent.planBefore && shown.planId === sent.planAfter
-  const seen = Object.entries(sent.parameters ?? {}).every(([name, value]) => isSame(shown.parameters?.[name], value))
+  const seen = Object.entries(sent.parameters ?? {}).every(([name, value]) => isEqual(shown.parameters?.[name], value))
   return moved && seen ? 'complete' : 'ask again'
-}
-
-/** Of values of JSON. */
-function isSame(a: unknown, b: unknown): boolean {
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
-  const [left, right] = [Object.entries(a), Object.entries(b)]
-  return (
-    Array.isArray(a) === Array.isArray(b) &&
-    left.length === right.length &&
-    left.every(([name, value]) => Object.hasOwn(b, name) && isSame(value, (b as Record<string, unknown>)[name]))
-  )
 }
