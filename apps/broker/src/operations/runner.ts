@@ -65,9 +65,11 @@ export class OperationRunner {
   }
 
   async #pass(lease: Lease, signal: AbortSignal): Promise<void> {
+    // Taken before the rows are read: what ends meanwhile may still be open in them, and must not be done again.
+    const busy = new Set(this.#running.keys())
     const open = await allOpenOperations(this.pool)
     for (const { id, cancelled } of open) if (cancelled) this.#running.get(id)?.abort.abort()
-    for (const operation of runnable(open, new Set(this.#running.keys()), PARALLEL)) {
+    for (const operation of runnable(open, busy, PARALLEL)) {
       const abort = new AbortController()
       const done = this.#run(operation, lease, signal, AbortSignal.any([signal, abort.signal])).finally(() => {
         this.#running.delete(operation.id)
