@@ -89,6 +89,8 @@ export class InstanceCertificates {
       // It serves all the same; only the next agent has to ask again.
       this.deps.log.error({ err: error, instanceGuid }, 'the certificate of an instance could not be kept on disk')
     }
+    // Forgotten while it was being written: a key of nobody's must not stay.
+    if (!this.#pairs.has(instanceGuid)) await rm(path, { force: true })
     return pair
   }
 
