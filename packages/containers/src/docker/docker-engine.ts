@@ -75,6 +75,7 @@ export class DockerEngine implements ContainerEngine {
   private readonly hostAddress: string
   private readonly events: EventWatch
   private readonly pids = new Map<string, number>()
+  private readonly failed = new Map<string, { readonly id: string; readonly hadVictim: Promise<boolean> }>()
   private readonly secrets: string
   private disk: DiskKind = 'measured'
   private subnet: Subnet | undefined
@@ -174,6 +175,7 @@ export class DockerEngine implements ContainerEngine {
   }
 
   async start(name: string): Promise<SeenContainer> {
+    this.failed.delete(name)
     await this.call(`start the container ${name}`, () =>
       this.container(name)
         .start()
@@ -219,7 +221,13 @@ export class DockerEngine implements ContainerEngine {
 
   async find(name: string): Promise<SeenContainer | undefined> {
     const found = await this.inspect(name)
-    return found === undefined ? undefined : seenFromInspect(found)
+    if (found === undefined) return undefined
+    const seen = seenFromInspect(found)
+    const { status } = seen
+    // The engine may hear of the end before it hears of the reason, and then never tells it.
+    if (status.state === 'exited' && status.exitCode !== 0 && !status.outOfMemory && (await this.hadVictim(name, found.Id)))
+      return { ...seen, status: { ...status, outOfMemory: true } }
+    return seen
   }
 
   list(purpose: ContainerPurpose): Promise<SeenContainer[]> {
@@ -288,7 +296,7 @@ export class DockerEngine implements ContainerEngine {
 
   async memoryVictim(name: string): Promise<MemoryVictim | undefined> {
     const found = await this.inspect(name)
-    return found && findMemoryVictim(await readKernelLog(), (path) => path.includes(found.Id))
+    return found && victimIn(found.Id)
   }
 
   exec(name: string, command: readonly string[], options?: { user?: 'vcap' | 'root'; environment?: Record<string, string> }) {
@@ -362,8 +370,18 @@ export class DockerEngine implements ContainerEngine {
     return seen.filter((container) => container !== undefined)
   }
 
+  /** Asked of the kernel once for each container that failed. */
+  private hadVictim(name: string, id: string): Promise<boolean> {
+    const known = this.failed.get(name)
+    if (known?.id === id) return known.hadVictim
+    const hadVictim = victimIn(id).then((victim) => victim !== undefined)
+    this.failed.set(name, { id, hadVictim })
+    return hadVictim
+  }
+
   private async dispose(name: string, disk: string): Promise<void> {
     this.pids.delete(name)
+    this.failed.delete(name)
     await removeSecretFiles(this.secrets, name)
     await this.container(name)
       .remove({ force: true, v: true })
@@ -422,3 +440,6 @@ export class DockerEngine implements ContainerEngine {
     }
   }
 }
+
+const victimIn = async (containerId: string): Promise<MemoryVictim | undefined> =>
+  findMemoryVictim(await readKernelLog(), (path) => path.includes(containerId))
