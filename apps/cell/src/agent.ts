@@ -10,6 +10,7 @@ import { DesiredStore } from './desired-store.js'
 import { createDownloader } from './droplets/download.js'
 import { DropletCache } from './droplets/droplet-cache.js'
 import { Instances } from './instances/instances.js'
+import { CellTidier } from './leftovers/cell-tidier.js'
 import { RecordStore } from './instances/record-store.js'
 import { createSlots } from './instances/slots.js'
 import { MetricsSampler } from './metrics/sample-metrics.js'
@@ -21,7 +22,8 @@ const MIB = 1024 * 1024
 const METRICS_MS = 5000
 const HEARTBEAT_MS = 5000
 const LOCAL_RESTARTS_MS = 1000
-const EVICT_MS = 3_600_000
+const TIDY_MS = 3_600_000
+const LIST_LEFTOVERS_MS = 60_000
 const CERTIFICATES_MS = 60_000
 const ENGINE_RETRY_MS = 2000
 const ENGINE_ANSWER_MS = 3000
@@ -46,6 +48,7 @@ export class Agent {
   private readonly droplets: DropletCache
   private readonly desiredStore: DesiredStore
   private readonly link: SchedulerLink
+  private readonly tidier: CellTidier
   private readonly timers: NodeJS.Timeout[] = []
   private instances: Instances | undefined
   private forwarder: TlsForwarder | undefined
@@ -65,7 +68,9 @@ export class Agent {
       describe: () => this.describe(),
       report: () => this.report(),
       fulfil: (desired, known) => this.fulfil(desired, known),
+      tidy: () => void this.tidy(),
     })
+    this.tidier = new CellTidier({ droplets: this.droplets, engine: deps.engine, scheduler: this.link, log })
   }
 
   start(): void {
@@ -115,7 +120,13 @@ export class Agent {
     this.every(METRICS_MS, () => this.measure(sampler))
     // The agent listens nowhere: whoever watches over it looks at this file's age.
     this.every(HEARTBEAT_MS, () => writeFile(join(config.folder, 'heartbeat'), ''))
-    this.every(EVICT_MS, () => this.droplets.evict())
+    this.every(TIDY_MS, async () => {
+      await this.tidy()
+      await this.droplets.evict()
+    })
+    this.every(LIST_LEFTOVERS_MS, async () => {
+      if (!this.link.isSchedulerAway) await this.tidier.tell()
+    })
     this.every(LOCAL_RESTARTS_MS, async () => {
       if (this.link.isSchedulerAway && this.desired !== undefined) instances.restartLocally(this.desired, new Date())
     })
@@ -241,6 +252,12 @@ export class Agent {
       log.error({ err: error }, 'the container engine is back but not as it was; trying again')
       this.engineHealthy = false
     })
+  }
+
+  /** What has to be kept is known once the instances are: a link that asks earlier asks again. */
+  private async tidy(): Promise<void> {
+    if (this.instances === undefined) return
+    await this.tidier.tidy().catch((error: unknown) => this.deps.log.warn({ err: error }, 'tidying failed, it comes again'))
   }
 
   private async measure(sampler: MetricsSampler): Promise<void> {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, utimes } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -101,6 +101,32 @@ suite('the cell agent on docker', () => {
       'Exit status 0',
     ])
     expect(containers()).toEqual([])
+  })
+
+  it('removes what it keeps without need when an operator asks, and tells what has stayed', async () => {
+    const one = wanted()
+    fake.wish(one)
+    await isState(one, 'running')
+    const folder = join(home, 'cell/droplets')
+    const [gone, kept] = ['d'.repeat(64), 'e'.repeat(64)]
+    for (const name of [gone, kept, 'layer-unused']) {
+      await mkdir(join(folder, name))
+      await utimes(join(folder, name), 1_000_000_000, 1_000_000_000)
+    }
+    // What runs stays whatever is said of it.
+    await utimes(join(folder, under.dropletSha), 1_000_000_000, 1_000_000_000)
+    fake.deleted = [gone, under.dropletSha]
+    fake.leftoversAsked = true
+    // Brings about a report.
+    fake.wish(one, wanted())
+    await eventually(() => fake.told?.tidied, 'that it has tidied')
+    fake.leftoversAsked = false
+    fake.deleted = []
+    expect(fake.told?.leftovers.filter(({ kind }) => kind !== 'image')).toEqual([])
+    const left = await readdir(folder)
+    expect(left).toEqual(expect.arrayContaining([kept, under.dropletSha]))
+    expect(left).not.toContain(gone)
+    expect(left).not.toContain('layer-unused')
   })
 
   it('keeps no secret on its disk', async () => {

@@ -7,6 +7,7 @@ import {
   IngestBatch,
   type NodeIdentity,
   type SeenInstance,
+  TellLeftovers,
   type WantedInstance,
 } from '@bloomery/contracts'
 import { createInternalServer } from '@bloomery/feeds'
@@ -18,6 +19,10 @@ export class FakeScheduler {
   metrics: Extract<Envelope, { kind: 'metrics' }>[] = []
   report: CellReport | undefined
   leaseToken = '5'
+  /** Checksums of droplets that no app has any more. */
+  deleted: string[] = []
+  leftoversAsked = false
+  told: TellLeftovers | undefined
   private revision = 1
   private server: Server | undefined
   private port = 0
@@ -49,7 +54,12 @@ export class FakeScheduler {
         if (url.pathname.endsWith('/register')) return answer({ cellId: 'c1', leaseToken: this.leaseToken })
         if (url.pathname.endsWith('/report')) {
           this.report = CellReport.parse(body())
-          return answer({ leaseToken: this.leaseToken })
+          return answer({ leaseToken: this.leaseToken, leftoversAsked: this.leftoversAsked })
+        }
+        if (url.pathname.endsWith('/deleted')) return answer({ sha256s: this.deleted })
+        if (url.pathname.endsWith('/leftovers')) {
+          this.told = TellLeftovers.parse(body())
+          return response.writeHead(204).end()
         }
         const send = () => answer(this.document())
         if (url.searchParams.get('after') !== String(this.revision)) return send()

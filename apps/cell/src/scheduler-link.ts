@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { CellDesired, CellReport, RegisterCell } from '@bloomery/contracts'
+import type { CellDesired, CellReport, MachineLeftover, RegisterCell } from '@bloomery/contracts'
 import { isStaleLease } from '@bloomery/domain'
 import { type SchedulerClient, SchedulerRefusal } from '@bloomery/feeds'
 import type { Logger } from '@bloomery/telemetry'
@@ -21,6 +21,8 @@ export interface LinkOptions {
    * has to be told first.
    */
   readonly fulfil: (desired: CellDesired, known: ReadonlySet<string>) => boolean
+  /** An operator wants what is kept here without need to go. */
+  readonly tidy: () => void
   readonly log: Logger
 }
 
@@ -55,6 +57,18 @@ export class SchedulerLink {
     this.wake?.()
   }
 
+  /** Of these droplets, those that no app can be started from any more. */
+  async deletedDroplets(sha256s: readonly string[]): Promise<ReadonlySet<string>> {
+    await this.ready()
+    const answer = await this.options.client.deletedDroplets({ epoch: this.epoch, sha256s: [...sha256s] })
+    return new Set(answer.sha256s)
+  }
+
+  async tellLeftovers(leftovers: readonly MachineLeftover[], tidied: boolean): Promise<void> {
+    await this.ready()
+    await this.options.client.tellLeftovers({ epoch: this.epoch, leftovers: [...leftovers], tidied })
+  }
+
   get isSchedulerAway(): boolean {
     return Date.now() - this.lastContactMs > AWAY_AFTER_MS
   }
@@ -74,9 +88,10 @@ export class SchedulerLink {
         await this.ready()
         const applied = this.applied
         const report = await this.options.report()
-        const { leaseToken } = await this.options.client.report({ ...report, epoch: this.epoch, appliedRevision: applied })
+        const answer = await this.options.client.report({ ...report, epoch: this.epoch, appliedRevision: applied })
         this.announced = new Set(report.instances.map(({ instanceGuid }) => instanceGuid))
-        this.heard(leaseToken)
+        this.heard(answer.leaseToken)
+        if (answer.leftoversAsked === true) this.options.tidy()
         failures = 0
       } catch (error) {
         failures++

@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { acquireLease } from '@bloomery/database/sql'
+import { acquireLease, areLeftoversAsked, replaceLeftovers, transaction } from '@bloomery/database/sql'
 import type { LogSender } from '@bloomery/feeds'
 import type { Nudge } from '@bloomery/contracts'
 import { planStaging } from '@bloomery/domain'
 import { BuildRun, type BuildRunParts } from './build-run.js'
 import { type CapacitySource } from './capacity.js'
-import { LeftoverRows } from './leftovers/leftover-rows.js'
 import { Tidier } from './leftovers/tidier.js'
 import { STAGER_LABEL } from './staging/labels.js'
 import { removeContainers } from './staging/run-container.js'
@@ -17,6 +16,7 @@ import { StagingLog } from './staging/staging-log.js'
 const SWEEP_MS = 2_000
 const TIDY_MS = 3_600_000
 const ASKED_MS = 2_000
+const LIST_MS = 60_000
 const LEASE_TTL_MS = 15_000
 
 export interface StagerParts extends StagingParts, BuildRunParts {
@@ -192,21 +192,25 @@ export class Stager {
       isUnderWay: (guid) => this.#running.has(guid),
       logger,
     })
-    const leftovers = new LeftoverRows(builds.pool, nodeId)
     let tidiedAt = Date.now()
-    let listed = false
+    let listedAt = 0
+    let told = ''
     while (!this.#stop.signal.aborted) {
       await this.#pause(ASKED_MS)
       if (this.#stop.signal.aborted || !this.#ready) continue
       try {
-        const due = Date.now() - tidiedAt > TIDY_MS || (await leftovers.isAsked())
-        if (due) {
+        const tidied = Date.now() - tidiedAt > TIDY_MS || (await areLeftoversAsked(builds.pool, nodeId))
+        if (tidied) {
           tidiedAt = Date.now()
           await tidier.tidy()
           await spaceLayers.evict()
         }
-        if (due || !listed) await leftovers.replace(await tidier.list())
-        listed = true
+        if (!tidied && Date.now() - listedAt < LIST_MS) continue
+        const found = await tidier.list()
+        if (tidied || told !== JSON.stringify(found))
+          await transaction(builds.pool, (tx) => replaceLeftovers(tx, nodeId, found, { tidied }))
+        told = JSON.stringify(found)
+        listedAt = Date.now()
       } catch (error) {
         logger.warn({ err: error }, 'tidying failed')
       }

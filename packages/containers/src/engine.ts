@@ -121,6 +121,13 @@ export interface Confinement {
   readonly remarks: readonly string[]
 }
 
+/** An image of Bloomery's that nothing is made of and nothing is called by any more. */
+export interface UnusedImage {
+  readonly id: string
+  /** With what it shares with others. */
+  readonly bytes: number
+}
+
 /** What Bloomery needs of whatever runs containers. Nothing above this interface knows which driver it is. All calls are idempotent by name. */
 export interface ContainerEngine {
   readonly kind: 'docker' | 'process'
@@ -172,6 +179,10 @@ export interface ContainerEngine {
    * its network and its firewall rules.
    */
   cleanUp(options: { everything: boolean; graceSeconds?: number }): Promise<void>
+  /** Images that carry Bloomery's own label and that nothing needs; of no others is anything said. */
+  unusedImages(): Promise<readonly UnusedImage[]>
+  /** Does nothing when it is gone, or needed again. */
+  removeUnusedImage(id: string): Promise<void>
   /** Lets go of connections and watchers; containers run on. */
   close(): Promise<void>
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { MachineLeftover } from './machine-leftover.js'
 import { InstanceEndpoint, RunSpec, DropletSource } from './run-spec.js'
 
 /**
@@ -8,6 +9,8 @@ import { InstanceEndpoint, RunSpec, DropletSource } from './run-spec.js'
  *   POST /v1/cells/register                    RegisterCell  → CellRegistered
  *   GET  /v1/cells/desired?after=R&epoch=E     → CellDesired  (answers at once when the cell's revision differs from R, else waits ≤ 20 s)
  *   POST /v1/cells/report                      CellReport    → CellReported  (on every change, and every 5 s as heartbeat)
+ *   POST /v1/cells/droplets/deleted            AskDeleted    → DeletedDroplets
+ *   POST /v1/cells/leftovers                   TellLeftovers → 204  (when they have changed, and once an hour)
  */
 export const RegisterCell = z.object({
   /** New for each start of the agent process; reports of an older epoch are refused with 409. */
@@ -90,5 +93,19 @@ export const CellReport = z.object({
   draining: z.boolean(),
 })
 export type CellReport = z.infer<typeof CellReport>
-export const CellReported = z.object({ leaseToken: z.string() })
+export const CellReported = z.object({
+  leaseToken: z.string(),
+  /** An operator wants this cell's leftovers gone now. */
+  leftoversAsked: z.boolean().optional(),
+})
 export type CellReported = z.infer<typeof CellReported>
+
+/** Checksums of unpacked droplets from which nothing runs on the cell. */
+export const AskDeleted = z.object({ epoch: z.string(), sha256s: z.array(z.string()) })
+export type AskDeleted = z.infer<typeof AskDeleted>
+/** Those of them that no app can be started from any more. */
+export const DeletedDroplets = z.object({ sha256s: z.array(z.string()) })
+export type DeletedDroplets = z.infer<typeof DeletedDroplets>
+/** All that the cell keeps without need now; `tidied`: after what there was had been removed. */
+export const TellLeftovers = z.object({ epoch: z.string(), leftovers: z.array(MachineLeftover), tidied: z.boolean() })
+export type TellLeftovers = z.infer<typeof TellLeftovers>

@@ -1,5 +1,15 @@
 import { Agent, request } from 'node:https'
-import { CellDesired, CellRegistered, CellReported, type CellReport, type RegisterCell, serverNameOf } from '@bloomery/contracts'
+import {
+  type AskDeleted,
+  CellDesired,
+  CellRegistered,
+  CellReported,
+  type CellReport,
+  DeletedDroplets,
+  type RegisterCell,
+  serverNameOf,
+  type TellLeftovers,
+} from '@bloomery/contracts'
 import type { IdentitySource } from './mutual-tls.js'
 
 /** The scheduler's longest wait is 20 s. */
@@ -23,6 +33,8 @@ export interface SchedulerClient {
   /** Waits while nothing differs from revision `after`; undefined when nothing changed in that time. */
   desired(query: { after: string; epoch: string; signal: AbortSignal }): Promise<CellDesired | undefined>
   report(report: CellReport): Promise<CellReported>
+  deletedDroplets(query: AskDeleted): Promise<DeletedDroplets>
+  tellLeftovers(leftovers: TellLeftovers): Promise<void>
   close(): Promise<void>
 }
 
@@ -66,6 +78,8 @@ export function createSchedulerClient({ url, identity }: { url: string; identity
       return answer === undefined ? undefined : CellDesired.parse(answer)
     },
     report: async (report) => CellReported.parse(await post('/v1/cells/report', report)),
+    deletedDroplets: async (query) => DeletedDroplets.parse(await post('/v1/cells/droplets/deleted', query)),
+    tellLeftovers: async (leftovers) => void (await post('/v1/cells/leftovers', leftovers)),
     close: async () => connections?.destroy(),
   }
 }

@@ -68,4 +68,72 @@ describe('droplets made of layers', () => {
     const left = (await readdir(folder)).filter((name) => !name.endsWith('.size'))
     expect(left.sort()).toEqual([B, `${B}.layers`, 'layer-shared'])
   })
+
+  describe('what is kept without need', () => {
+    const C = 'c'.repeat(64)
+    const left = async () => (await readdir(folder)).filter((name) => !name.endsWith('.size')).sort()
+    /** A and B were deleted, B runs still, C may be started again. */
+    const scene = async () => {
+      for (const name of [A, B, C, 'layer-of-a', 'layer-shared', 'layer-of-nobody']) await place(name)
+      await list(A, ['layer-of-a', 'layer-shared'])
+      await list(B, ['layer-shared'])
+      await place(`.new-${C}-1-1`)
+      await mkdir(join(folder, `layer-young`))
+      await writeFile(join(folder, 'foreign'), 'x')
+      await utimes(join(folder, 'foreign'), OLD, OLD)
+      const droplets = cache()
+      droplets.hold(B, 'running')
+      const asked: string[][] = []
+      const find = () =>
+        droplets.leftovers(async (sha256s) => {
+          asked.push([...sha256s].sort())
+          return new Set([A, B])
+        })
+      return { droplets, find, asked }
+    }
+
+    it('is listed with bytes and reason: deleted droplets that nobody runs, and layers of no other droplet', async () => {
+      const { find, asked } = await scene()
+      const found = await find()
+      expect(found.map(({ path, kind, bytes }) => [path, kind, bytes]).sort()).toEqual(
+        [
+          [`droplets/${A}`, 'droplet', 1],
+          ['droplets/layer-of-a', 'layer', 1],
+          ['droplets/layer-of-nobody', 'layer', 1],
+          [`droplets/.new-${C}-1-1`, 'droplet', 1],
+        ].sort(),
+      )
+      for (const { reason } of found) expect(reason).not.toBe('')
+      expect(asked).toEqual([[A, C]])
+      expect(await left()).toHaveLength(11)
+    })
+
+    it('goes, and nothing else; what is used again by then stays', async () => {
+      const { droplets, find } = await scene()
+      const found = await find()
+      for (const { remove } of found) await remove()
+      expect(await left()).toEqual([B, `${B}.layers`, C, 'foreign', 'layer-shared', 'layer-young'].sort())
+      for (const { remove } of found) await remove()
+      expect(await find()).toEqual([])
+      droplets.release(B, 'running')
+      const again = await find()
+      expect(again.map(({ path }) => path).sort()).toEqual([`droplets/${B}`, 'droplets/layer-shared'])
+      // A start comes between the look and the removal.
+      await droplets.acquire({ sha256: B, sizeBytes: 1 }, 'someone', signal)
+      for (const { remove } of again) await remove()
+      expect(await left()).toEqual([B, `${B}.layers`, C, 'foreign', 'layer-shared', 'layer-young'].sort())
+    })
+
+    it('a droplet that is started while it is taken away is fetched anew', async () => {
+      const { droplets, find } = await scene()
+      const [found] = (await find()).filter(({ path }) => path === `droplets/${A}`)
+      const removing = found?.remove()
+      const starting = droplets.acquire({ sha256: A, sizeBytes: 1, url: 'https://blobs' }, 'someone', AbortSignal.timeout(10_000))
+      await removing
+      // Either the start came first, and has all its folders, or the droplet had to be asked for.
+      const folders = await starting.catch((error: unknown) => String(error))
+      if (typeof folders === 'string') expect(folders).toContain('the archive was asked for')
+      else for (const path of folders) expect(await readdir(path)).toEqual(['file'])
+    })
+  })
 })

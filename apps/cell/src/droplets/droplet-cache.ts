@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type Readable, Transform } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { extractTar } from '@bloomery/archives'
-import type { DropletSource } from '@bloomery/contracts'
+import type { DropletSource, MachineLeftover } from '@bloomery/contracts'
 import type { Logger } from '@bloomery/telemetry'
 
 const VCAP = 2000
@@ -20,6 +20,11 @@ const LAYER = /^layer-(?!.*\.size$)[\w.-]{1,200}$/
 /** A start that failed for the platform's sake. */
 export class DropletUnavailable extends Error {
   override readonly name = 'DropletUnavailable'
+}
+
+/** Something that nothing needs any more; what is needed again by the time it shall go stays. */
+export interface Leftover extends MachineLeftover {
+  readonly remove: () => Promise<void>
 }
 
 export interface DropletCacheOptions {
@@ -38,6 +43,8 @@ export interface DropletCacheOptions {
 export class DropletCache {
   private readonly unpacking = new Map<string, Promise<readonly string[]>>()
   private readonly users = new Map<string, Set<string>>()
+  /** Being taken away just now. */
+  private readonly leaving = new Map<string, Promise<void>>()
 
   constructor(private readonly options: DropletCacheOptions) {}
 
@@ -47,6 +54,7 @@ export class DropletCache {
     if (!SHA256.test(sha256)) throw new DropletUnavailable(`The droplet has no valid checksum: '${sha256}'`)
     this.hold(sha256, user)
     const path = join(this.options.folder, sha256)
+    await this.leaving.get(sha256)
     const present = this.unpacking.get(sha256) ?? (await this.foldersOf(sha256))
     if (present !== undefined) return present
     const again = this.unpacking.get(sha256)
@@ -94,20 +102,97 @@ export class DropletCache {
       }
       const bytes = await this.sizeOf(name)
       total += bytes
-      found.push({ name, path, bytes, usedAt: (await stat(path)).mtimeMs })
+      found.push({ name, bytes, usedAt: (await stat(path)).mtimeMs })
     }
     total += await this.removeUnusedLayers(names)
-    for (const { name, path, bytes, usedAt } of found.sort((a, b) => a.usedAt - b.usedAt)) {
+    for (const { name, bytes, usedAt } of found.sort((a, b) => a.usedAt - b.usedAt)) {
       if (total <= maxBytes) return
-      if (this.users.has(name) || this.unpacking.has(name) || Date.now() - usedAt < YOUNG_MS) continue
-      // Renamed first: a folder that is half removed must not be taken for a droplet.
-      const condemned = join(folder, `.new-${name}-gone`)
-      await rename(path, condemned)
-      await rm(condemned, { recursive: true, force: true })
-      for (const beside of ['size', 'layers']) await rm(`${path}.${beside}`, { force: true })
+      if (Date.now() - usedAt < YOUNG_MS || !(await this.removeDroplet(name))) continue
       total -= bytes
       logger.info({ sha256: name, bytes }, 'removed an unused droplet')
     }
+  }
+
+  /**
+   * What could go: droplets that the platform has deleted and nothing runs from, layers that no other droplet here is made of, and what an interrupted
+   * unpacking left. What was used a moment ago is not among it.
+   */
+  async leftovers(deletedOf: (sha256s: readonly string[]) => Promise<ReadonlySet<string>>): Promise<readonly Leftover[]> {
+    const { folder } = this.options
+    const names = await readdir(folder)
+    const old: string[] = []
+    for (const name of names) if (await this.isOld(name)) old.push(name)
+    const idle = old.filter((name) => SHA256.test(name) && !this.isUsed(name))
+    const deleted = idle.length === 0 ? new Set<string>() : await deletedOf(idle)
+    const gone = idle.filter((name) => deleted.has(name))
+    const used = await this.usedLayers(names, gone)
+    const leftover = async (name: string, kind: 'droplet' | 'layer', reason: string, remove: () => Promise<unknown>) => ({
+      path: `droplets/${name}`,
+      kind,
+      reason,
+      bytes: name.startsWith('.') ? await folderBytes(join(folder, name)) : await this.sizeOf(name),
+      remove: async () => void ((await this.isOld(name)) && (await remove())),
+    })
+    return Promise.all([
+      ...gone.map((name) =>
+        leftover(name, 'droplet', 'of a droplet that was deleted; nothing runs from it here', () => this.removeDroplet(name)),
+      ),
+      ...old
+        .filter((name) => LAYER.test(name) && !used.has(name))
+        .map((name) => leftover(name, 'layer', 'layer that no other droplet here is made of', () => this.removeLayer(name))),
+      ...old
+        .filter((name) => name.startsWith('.new-') && !this.unpacking.has(name.slice(5, 69)))
+        .map((name) =>
+          leftover(name, 'droplet', 'of an unpacking that was interrupted', () =>
+            rm(join(folder, name), { recursive: true, force: true }),
+          ),
+        ),
+    ])
+  }
+
+  private isUsed(sha256: string): boolean {
+    return this.users.has(sha256) || this.unpacking.has(sha256)
+  }
+
+  private async isOld(name: string): Promise<boolean> {
+    const found = await stat(join(this.options.folder, name)).catch(() => undefined)
+    return found !== undefined && Date.now() - found.mtimeMs > YOUNG_MS
+  }
+
+  /** False where somebody uses it by now. */
+  private async removeDroplet(sha256: string): Promise<boolean> {
+    if (this.isUsed(sha256)) return false
+    const path = join(this.options.folder, sha256)
+    const leaving = (async () => {
+      // Renamed first: a folder that is half removed must not be taken for a droplet.
+      const condemned = join(this.options.folder, `.new-${sha256}-gone-${Date.now()}`)
+      await rename(path, condemned)
+      for (const beside of ['size', 'layers']) await rm(`${path}.${beside}`, { force: true })
+      await rm(condemned, { recursive: true, force: true })
+    })()
+    this.leaving.set(
+      sha256,
+      leaving.catch(() => undefined),
+    )
+    await leaving.finally(() => this.leaving.delete(sha256))
+    return true
+  }
+
+  /** Unless a droplet is made of it by now. */
+  private async removeLayer(name: string): Promise<void> {
+    const { folder } = this.options
+    if ((await this.usedLayers(await readdir(folder), [])).has(name)) return
+    const condemned = join(folder, `.new-${name}-gone-${Date.now()}`)
+    await rename(join(folder, name), condemned)
+    await rm(condemned, { recursive: true, force: true })
+    await rm(join(folder, `${name}.size`), { force: true })
+    this.options.logger.info({ layer: name }, 'removed a layer that no droplet is made of')
+  }
+
+  /** Layers of the droplets that are here, those apart that are about to go. */
+  private async usedLayers(names: readonly string[], going: readonly string[]): Promise<ReadonlySet<string>> {
+    const lists = names.filter((name) => name.endsWith('.layers') && !going.includes(name.slice(0, -'.layers'.length)))
+    return new Set((await Promise.all(lists.map((name) => readLayers(join(this.options.folder, name))))).flat())
   }
 
   /** undefined where the droplet is not here, or not whole. */
@@ -128,22 +213,11 @@ export class DropletCache {
 
   /** Layers that no droplet here is made of. Answers the size of the others. */
   private async removeUnusedLayers(names: readonly string[]): Promise<number> {
-    const { folder, logger } = this.options
-    const lists = names.filter((name) => name.endsWith('.layers'))
-    const used = new Set((await Promise.all(lists.map((name) => readLayers(join(folder, name))))).flat())
+    const used = await this.usedLayers(names, [])
     let total = 0
-    for (const name of names.filter((each) => LAYER.test(each))) {
-      const path = join(folder, name)
-      if (used.has(name) || Date.now() - (await stat(path)).mtimeMs < YOUNG_MS) {
-        total += await this.sizeOf(name)
-        continue
-      }
-      const condemned = join(folder, `.new-${name}-gone`)
-      await rename(path, condemned)
-      await rm(condemned, { recursive: true, force: true })
-      await rm(`${path}.size`, { force: true })
-      logger.info({ layer: name }, 'removed a layer that no droplet is made of')
-    }
+    for (const name of names.filter((each) => LAYER.test(each)))
+      if (used.has(name) || !(await this.isOld(name))) total += await this.sizeOf(name)
+      else await this.removeLayer(name)
     return total
   }
 

@@ -8,7 +8,7 @@ interface Listed {
     readonly bytes: number
     readonly reason: string
     readonly app: { readonly name: string } | null
-    /** Where it lies on a stager's machine; null in the blob store. */
+    /** On which machine it lies; null in the blob store. */
     readonly machine: string | null
   }[]
 }

@@ -1,5 +1,5 @@
 import { CellReport, RegisterCell, type CellDesired, type CellRegistered, type CellReported } from '@bloomery/contracts'
-import { execute, rows, sql, type Pool } from '@bloomery/database/sql'
+import { areLeftoversAsked, execute, rows, sql, type Pool } from '@bloomery/database/sql'
 import type { Logger } from '@bloomery/telemetry'
 import { applyReport } from '../cells/apply-report.js'
 import type { CellSessions } from '../cells/cell-sessions.js'
@@ -8,6 +8,7 @@ import type { Clock } from '../clock.js'
 import { guarded } from '../leadership/guarded.js'
 import { Effects } from '../loops/effects.js'
 import type { Leader } from '../loops/leader.js'
+import { askDeleted, machineOf, tellLeftovers } from './cell-leftovers.js'
 import { RefusedError, type Endpoint, type InternalRequest } from './internal-api.js'
 
 const LONG_POLL_MS = 20_000
@@ -30,6 +31,8 @@ export const cellEndpoints = (deps: CellEndpointDeps): Endpoint[] => [
   { method: 'POST', path: '/v1/cells/register', roles: ['cell'], handle: (request) => register(deps, request) },
   { method: 'GET', path: '/v1/cells/desired', roles: ['cell'], handle: (request) => desired(deps, request) },
   { method: 'POST', path: '/v1/cells/report', roles: ['cell'], handle: (request) => report(deps, request) },
+  { method: 'POST', path: '/v1/cells/droplets/deleted', roles: ['cell'], handle: (request) => askDeleted(deps, request) },
+  { method: 'POST', path: '/v1/cells/leftovers', roles: ['cell'], handle: (request) => tellLeftovers(deps, request) },
 ]
 
 async function register(deps: CellEndpointDeps, { peer, body }: InternalRequest): Promise<{ json: CellRegistered }> {
@@ -57,12 +60,12 @@ async function register(deps: CellEndpointDeps, { peer, body }: InternalRequest)
 async function report(deps: CellEndpointDeps, { peer, body }: InternalRequest): Promise<{ json: CellReported }> {
   const seen = await body(CellReport)
   const cellId = peer.nodeId
-  const token = await deps.serial(async () => {
+  const answer = await deps.serial(async () => {
     const leader = deps.leader()
     const { lease } = leader
     const effects = new Effects()
     const applied = await appliedWish(deps, cellId, seen.appliedRevision)
-    const changed = await guarded(deps.pool, lease, async (on) => {
+    const { moved, asked } = await guarded(deps.pool, lease, async (on) => {
       const now = deps.clock.now()
       const draining = seen.draining ? 'draining' : 'active'
       const appliedRevision = /^\d{1,18}$/.test(seen.appliedRevision) ? seen.appliedRevision : '0'
@@ -76,8 +79,8 @@ async function report(deps: CellEndpointDeps, { peer, body }: InternalRequest): 
         on,
         sql`UPDATE cells SET last_seen_at = ${now}, state = ${draining}, applied_revision = ${appliedRevision} WHERE id = ${cellId}`,
       )
-      const moved = await applyReport(seen, { on, cellId, leaseToken: lease.token, now, applied, effects })
-      return moved || before.state !== draining
+      const changed = await applyReport(seen, { on, cellId, leaseToken: lease.token, now, applied, effects })
+      return { moved: changed || before.state !== draining, asked: await areLeftoversAsked(on, machineOf(cellId)) }
     })
     deps.sessions.resume(cellId, seen.epoch)
     deps.sessions.noteReport(cellId, {
@@ -85,13 +88,13 @@ async function report(deps: CellEndpointDeps, { peer, body }: InternalRequest): 
       running: seen.instances.filter(({ state }) => state === 'running').length,
     })
     deps.sendEffects(effects)
-    if (changed) {
+    if (moved) {
       deps.sessions.wake(cellId)
       leader.nudge()
     }
-    return lease.token
+    return { leaseToken: String(lease.token), ...(asked ? { leftoversAsked: true } : {}) }
   })
-  return { json: { leaseToken: String(token) } }
+  return { json: answer }
 }
 
 /** After a change of leader the wish of old is known again as soon as it equals the present one. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import { CellDesired, type NodeIdentity, type SeenInstance, type WantedInstance } from '@bloomery/contracts'
+import { CellDesired, CellReported, type NodeIdentity, type SeenInstance, type WantedInstance } from '@bloomery/contracts'
 import { dialRole } from '@bloomery/feeds'
 
 export type Behaviour = 'run' | 'crash' | 'hang' | 'platform-fault'
@@ -22,6 +22,8 @@ export class FakeCell {
   /** Statuses of refused requests. */
   readonly refusals: number[] = []
   draining = false
+  /** By the answer to the latest report. */
+  leftoversAsked = false
   #port: number
   #aborted = new AbortController()
   #applied = ''
@@ -83,13 +85,29 @@ export class FakeCell {
   }
 
   async report(): Promise<boolean> {
-    return this.#post('/v1/cells/report', {
+    const answer = await this.#try('/v1/cells/report', {
       epoch: this.epoch,
       appliedRevision: this.#applied,
       instances: [...this.held.values()].map(({ seen }) => seen),
       engineHealthy: true,
       draining: this.draining,
     })
+    if (answer?.status !== 200) return false
+    this.leftoversAsked = CellReported.parse(answer.json).leftoversAsked ?? false
+    return true
+  }
+
+  /** Posts something else than the usual. */
+  async ask(path: string, value: unknown): Promise<{ status: number; json: unknown }> {
+    const { statusCode, body } = await this.#dispatcher.request({
+      origin: `https://127.0.0.1:${this.#port}`,
+      path,
+      method: 'POST',
+      body: JSON.stringify(value),
+      signal: this.#aborted.signal,
+    })
+    const text = await body.text()
+    return { status: statusCode, json: text === '' ? undefined : JSON.parse(text) }
   }
 
   async crash(instanceGuid: string, reason = 'APP/PROC/WEB: Exited with status 7'): Promise<void> {
@@ -181,19 +199,17 @@ export class FakeCell {
   }
 
   async #post(path: string, value: unknown): Promise<boolean> {
+    return (await this.#try(path, value))?.status === 200
+  }
+
+  /** undefined: it is away; the next heartbeat says it again. */
+  async #try(path: string, value: unknown): Promise<{ status: number; json: unknown } | undefined> {
     try {
-      const { statusCode, body } = await this.#dispatcher.request({
-        origin: `https://127.0.0.1:${this.#port}`,
-        path,
-        method: 'POST',
-        body: JSON.stringify(value),
-        signal: this.#aborted.signal,
-      })
-      await body.text()
-      if (statusCode !== 200) this.refusals.push(statusCode)
-      return statusCode === 200
+      const answer = await this.ask(path, value)
+      if (answer.status !== 200) this.refusals.push(answer.status)
+      return answer
     } catch {
-      return false // away; the next heartbeat says it again
+      return undefined
     }
   }
 }

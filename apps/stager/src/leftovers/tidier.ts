@@ -1,15 +1,11 @@
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ContainerEngine } from '@bloomery/containers'
+import type { MachineLeftover } from '@bloomery/contracts'
 import type { Logger } from '@bloomery/telemetry'
 import { BUILD_LABEL, STAGER_LABEL } from '../staging/labels.js'
 import { folderBytes } from '../staging/workspace.js'
 import type { Leftover } from './leftover.js'
-
-/** A leftover and its size; a container's counts as nothing, since its files lie in the folder of its staging. */
-export interface SizedLeftover extends Omit<Leftover, 'remove' | 'folder'> {
-  readonly bytes: number
-}
 
 export interface TidierParts {
   /** Whatever keeps things for later: buildpacks, runtimes, caches. */
@@ -26,8 +22,9 @@ export interface TidierParts {
 export class Tidier {
   constructor(private readonly parts: TidierParts) {}
 
-  async list(): Promise<readonly SizedLeftover[]> {
-    const sized: SizedLeftover[] = []
+  /** A container counts as nothing, since its files lie in the folder of its staging. */
+  async list(): Promise<readonly MachineLeftover[]> {
+    const sized: MachineLeftover[] = []
     for (const { path, kind, reason, folder } of await this.#find())
       sized.push({ path, kind, reason, bytes: folder === undefined ? 0 : await folderBytes(folder) })
     return sized

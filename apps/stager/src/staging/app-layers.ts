@@ -1,4 +1,4 @@
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 
@@ -24,12 +24,16 @@ export async function readAppLayers(file: string, droplets: string | undefined):
   } catch {
     return [] // there is none yet, or it is of no use: the staging installs anew
   }
+  const now = new Date()
   const present = await Promise.all(
     known.map((each) =>
-      stat(join(droplets, each.layer, each.name)).then(
-        () => [each],
-        () => [],
-      ),
+      stat(join(droplets, each.layer, each.name))
+        // The cell leaves alone what was used lately.
+        .then(() => utimes(join(droplets, each.layer), now, now))
+        .then(
+          () => [each],
+          () => [],
+        ),
     ),
   )
   return present.flat()

@@ -15,6 +15,7 @@ import {
   type OutputLine,
   type ReservedEndpoint,
   type SeenContainer,
+  type UnusedImage,
 } from '../engine.js'
 import { findMemoryVictim, type MemoryVictim, readKernelLog } from '../limits/memory-victim.js'
 import { refusedProcesses } from '../limits/refused-processes.js'
@@ -31,7 +32,7 @@ import { cgroupUsage } from './cgroup-usage.js'
 import { connect, type Connection } from './connection.js'
 import { createOptions } from './create-options.js'
 import { Endpoints } from './endpoints.js'
-import { asEngineError, isNotFound, isNotModified } from './errors.js'
+import { asEngineError, isConflict, isNotFound, isNotModified } from './errors.js'
 import { EventWatch } from './event-watch.js'
 import { runInContainer } from './exec.js'
 import { applyFirewall, findFirewall, removeFirewall, type PublicPorts } from './firewall.js'
@@ -39,6 +40,7 @@ import { DISK_LABEL, INSTALLATION_LABEL, NAME_LABEL, type Names, namesOf, PURPOS
 import { ensureNetwork } from './network.js'
 import { endpointFromList, seenFromInspect } from './seen.js'
 import type { Subnet } from './subnet.js'
+import { listUnusedImages, type OurImages, removeUnusedImage, STACK_LABEL } from './unused-images.js'
 
 /** How long the end of a container could stay unnoticed if an event were lost. */
 const LOOK_AGAIN_MS = 30_000
@@ -51,6 +53,8 @@ export interface DockerEngineOptions {
   readonly folder: string
   /** Checked by `prepare`, so that a missing image is named before the first start fails. */
   readonly image?: string
+  /** What images of Bloomery's are known by. Default: the label of the stack's build. */
+  readonly imageLabel?: string
   /** As DOCKER_HOST; the usual socket when absent. */
   readonly host?: string
   /** Address at which ports are published. Default 127.0.0.1. */
@@ -208,8 +212,8 @@ export class DockerEngine implements ContainerEngine {
     try {
       await this.container(name).kill({ signal })
     } catch (error) {
-      // 409: it is not running any more.
-      if (isNotFound(error) || (error as { statusCode?: number }).statusCode === 409) return
+      // A conflict: it is not running any more.
+      if (isNotFound(error) || isConflict(error)) return
       throw asEngineError(error, `signal the container ${name}`)
     }
   }
@@ -345,8 +349,20 @@ export class DockerEngine implements ContainerEngine {
     if (this.isolation.network === 'filtered' || (await findFirewall()).available) await removeFirewall(this.names)
   }
 
+  unusedImages(): Promise<readonly UnusedImage[]> {
+    return this.call('list images', () => listUnusedImages(this.docker, this.ourImages()))
+  }
+
+  removeUnusedImage(id: string): Promise<void> {
+    return this.call(`remove the image ${id}`, () => removeUnusedImage(this.docker, id, this.ourImages()))
+  }
+
   async close(): Promise<void> {
     this.events.close()
+  }
+
+  private ourImages(): OurImages {
+    return { label: this.options.imageLabel ?? STACK_LABEL, inUse: this.options.image }
   }
 
   private container(name: string): Docker.Container {

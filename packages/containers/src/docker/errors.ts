@@ -21,3 +21,4 @@ export function asEngineError(error: unknown, doing: string): EngineError {
 
 export const isNotFound = (error: unknown): boolean => (error as { statusCode?: number }).statusCode === 404
 export const isNotModified = (error: unknown): boolean => (error as { statusCode?: number }).statusCode === 304
+export const isConflict = (error: unknown): boolean => (error as { statusCode?: number }).statusCode === 409

@@ -18,6 +18,7 @@ import {
   type OutputLine,
   type ReservedEndpoint,
   type SeenContainer,
+  type UnusedImage,
 } from '../engine.js'
 import { findMemoryVictim, type MemoryVictim, readKernelLog } from '../limits/memory-victim.js'
 import { refusedProcesses } from '../limits/refused-processes.js'
@@ -325,6 +326,15 @@ export class ProcessEngine implements ContainerEngine {
     if (spec === undefined) throw new EngineError('not-found', `There is no container ${name}`)
     const { sandbox } = await this.ready()
     return readInside({ name, folder: this.records.folderOf(name), spec, path, sandbox })
+  }
+
+  /** There are none. */
+  async unusedImages(): Promise<readonly UnusedImage[]> {
+    return []
+  }
+
+  async removeUnusedImage(): Promise<void> {
+    return Promise.resolve()
   }
 
   async cleanUp({ everything, graceSeconds = 10 }: { everything: boolean; graceSeconds?: number }): Promise<void> {

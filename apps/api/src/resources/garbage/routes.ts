@@ -4,7 +4,7 @@ import type { Context } from '../../http/context.js'
 import { notAuthorized } from '../../http/permissions.js'
 import { actorOf } from '../../jobs/routes.js'
 import { type Garbage, listGarbage } from '../../retention/list-garbage.js'
-import { askForMachineLeftovers, listMachineLeftovers, type MachineLeftover } from '../../retention/machine-leftovers.js'
+import { askForMachineLeftovers, listMachineLeftovers, type ListedLeftover } from '../../retention/machine-leftovers.js'
 import { collect } from '../../retention/retain.js'
 
 /** What the platform keeps without need: listed with the reason, and deleted when told to instead of at the next hour. */
@@ -33,7 +33,7 @@ export function garbageRoutes(app: FastifyInstance, context: Context): void {
   })
 }
 
-const present = (found: readonly Garbage[], machines: readonly MachineLeftover[]) => ({
+const present = (found: readonly Garbage[], machines: readonly ListedLeftover[]) => ({
   total: {
     blobs: found.length,
     leftovers: machines.length,
