@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
-import { type Bench, IMAGE, makeBench, serving } from './testing.fixture.js'
+import { describeWithDocker } from '@bloomery/testing'
+import { withStaging } from './staging-under-test.fixture.js'
+import { IMAGE, serving } from './testing.fixture.js'
 
 const JAVA_SERVER = `import com.sun.net.httpserver.HttpServer;
 import java.net.InetSocketAddress;
@@ -25,40 +25,12 @@ public class Main {
 const WHOLE = process.env['BLOOMERY_TEST_FULL'] === '1'
 const suite = WHOLE ? await describeWithDocker() : describe.skip
 suite('the ways of Java', () => {
-  const database = withPostgres()
-  let bench: Bench
-  let stager: ReturnType<Bench['makeStager']>
-  let work: string
-  beforeAll(async () => {
-    bench = await makeBench(database.pool, { systemBuildpacks: ['java_buildpack'] })
-    stager = bench.makeStager()
-    work = await mkdtemp(join(tmpdir(), 'java-'))
-    await eventually(() => stager.isReady)
-  }, 60_000)
-  afterAll(async () => {
-    await bench.close()
-    await rm(work, { recursive: true, force: true })
-  }, 60_000)
-
-  const stage = async (options: Parameters<Bench['addBuild']>[0]) => {
-    bench.logs.lines.length = 0
-    const { build } = await bench.addBuild(options)
-    await stager.offer(build)
-    return { row: await bench.build(build), log: bench.logs.text }
-  }
-  /** Stages, starts, and answers what the app answers. */
-  const answer = async (options: Parameters<Bench['addBuild']>[0], look = 'curl -s localhost:$PORT/', before = '') => {
-    const { row, log } = await stage(options)
-    if (row?.state !== 'STAGED') throw new Error(`${row?.error}\n${log}`)
-    const droplet = await bench.droplet(row.droplet_guid)
-    const command = droplet.process_types['web'] ?? ''
-    const text = await bench.inDroplet(droplet.sha256, `${before}${serving(command, `${look}; echo; cat /home/vcap/logs/out`)}`)
-    return { text, log, droplet }
-  }
+  const staging = withStaging(['java_buildpack'])
+  const { stage, staged, answer } = staging
 
   /** Compiles in the stack, whose JDK is there for source builds. */
   const compiled = async (): Promise<string> => {
-    const folder = await mkdtemp(join(work, 'java-'))
+    const folder = await mkdtemp(join(staging.work, 'java-'))
     await writeFile(join(folder, 'Main.java'), JAVA_SERVER)
     await mkdir(join(folder, 'out'))
     const script = 'javac --release 11 -d out Main.java && cd out && jar -c -f ../main.jar -e Main .'
@@ -66,7 +38,7 @@ suite('the ways of Java', () => {
     return folder
   }
   const jarOf = async (built?: string): Promise<string> => {
-    const pushed = await mkdtemp(join(work, 'jar-'))
+    const pushed = await mkdtemp(join(staging.work, 'jar-'))
     await writeFile(join(pushed, 'main.jar'), await readFile(join(built ?? (await compiled()), 'main.jar')))
     return pushed
   }
@@ -81,7 +53,7 @@ suite('the ways of Java', () => {
       },
     })
     expect(jar.text).toMatch(/Thread Count: 30[\s\S]*Java 21 one,two/)
-    const dist = await mkdtemp(join(work, 'dist-'))
+    const dist = await mkdtemp(join(staging.work, 'dist-'))
     await mkdir(join(dist, 'app/bin'), { recursive: true })
     await mkdir(join(dist, 'app/lib'))
     await writeFile(join(dist, 'app/lib/main.jar'), await readFile(join(folder, 'main.jar')))
@@ -96,27 +68,23 @@ suite('the ways of Java', () => {
   ])(
     'a JRE of another line: %s',
     async (_name, environment, expected) => {
-      const { row, log } = await stage({ files: await jarOf(), environment })
-      if (row?.state !== 'STAGED') throw new Error(log)
-      const { sha256 } = await bench.droplet(row.droplet_guid)
+      const { sha256 } = (await staged({ files: await jarOf(), environment })).droplet
       // 11's lacks the server that the others show themselves by.
-      expect(await bench.inDroplet(sha256, 'java -version 2>&1')).toMatch(expected)
+      expect(await staging.bench.inDroplet(sha256, 'java -version 2>&1')).toMatch(expected)
     },
     300_000,
   )
 
   it('a JRE that is not to be had', async () => {
     const { row, log } = await stage({ files: await jarOf(), environment: { JBP_CONFIG_OPEN_JDK_JRE: '{jre: {version: 9.+}}' } })
-    expect(row?.failure?.class).toBe('BuildpackCompileFailed')
+    expect(row.failure?.class).toBe('BuildpackCompileFailed')
     expect(log).toMatch(/Unable to install jre: no version of jre matches '9\.\+'\. Available: (\d+\.\d+\.\d+, )*25\./)
   }, 120_000)
 
   it('memory is divided anew at every start, by the limit and the variables of then', async () => {
-    const { row, log } = await stage({ files: await jarOf() })
-    if (row?.state !== 'STAGED') throw new Error(log)
-    const { sha256, process_types: types } = await bench.droplet(row.droplet_guid)
+    const { sha256, process_types: types } = (await staged({ files: await jarOf() })).droplet
     const start = async (memoryMb: number, environment: Record<string, string> = {}) =>
-      bench.inDroplet(sha256, serving(types['web'] ?? '', 'curl -s localhost:$PORT/'), memoryMb, environment)
+      staging.bench.inDroplet(sha256, serving(types['web'] ?? '', 'curl -s localhost:$PORT/'), memoryMb, environment)
     const heap = (text: string) => Number(/heap (\d+)/.exec(text)?.[1])
     for (const limit of [256, 512]) {
       const text = await start(limit)

@@ -1,17 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { homedir, tmpdir } from 'node:os'
+import { mkdtemp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { silentLogger } from '@bloomery/telemetry'
-import { describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
-import { packageBuildpack } from './buildpacks/package-buildpack.js'
-import { RuntimeSources } from './runtimes/runtime-sources.js'
-import { RuntimeStore } from './runtimes/runtime-store.js'
-import { type Bench, type Files, makeBench, serving } from './testing.fixture.js'
+import { describeWithDocker } from '@bloomery/testing'
+import { withStaging } from './staging-under-test.fixture.js'
+import { type Files } from './testing.fixture.js'
 
-const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'python', 'php', 'nginx', 'binary'].map(
-  (name) => `${name}_buildpack`,
-)
 const MS = 'sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA=='
 const SERVER_JS = 'require("node:http").createServer((q, r) => r.end("ms " + require("ms")("1m"))).listen(process.env.PORT)'
 const ITSDANGEROUS = 'sha256:c6242fc49e35958c8b15141343aa660db5fc54d4f13a1db01a3f5891b98700ef'
@@ -26,36 +19,8 @@ const GO_SERVER =
 const WHOLE = process.env['BLOOMERY_TEST_FULL'] === '1'
 const suite = WHOLE ? await describeWithDocker() : describe.skip
 suite('the ways of each language', () => {
-  const database = withPostgres()
-  let bench: Bench
-  let stager: ReturnType<Bench['makeStager']>
-  let work: string
-  beforeAll(async () => {
-    bench = await makeBench(database.pool, { systemBuildpacks: SYSTEM })
-    stager = bench.makeStager()
-    work = await mkdtemp(join(tmpdir(), 'languages-'))
-    await eventually(() => stager.isReady)
-  }, 60_000)
-  afterAll(async () => {
-    await bench.close()
-    await rm(work, { recursive: true, force: true })
-  }, 60_000)
-
-  const stage = async (options: Parameters<Bench['addBuild']>[0]) => {
-    bench.logs.lines.length = 0
-    const { build } = await bench.addBuild(options)
-    await stager.offer(build)
-    return { row: await bench.build(build), log: bench.logs.text }
-  }
-  /** Stages, starts, and answers what the app answers. */
-  const answer = async (options: Parameters<Bench['addBuild']>[0], look = 'curl -s localhost:$PORT/', before = '') => {
-    const { row, log } = await stage(options)
-    if (row?.state !== 'STAGED') throw new Error(`${row?.error}\n${log}`)
-    const droplet = await bench.droplet(row.droplet_guid)
-    const command = droplet.process_types['web'] ?? ''
-    const text = await bench.inDroplet(droplet.sha256, `${before}${serving(command, `${look}; echo; cat /home/vcap/logs/out`)}`)
-    return { text, log, droplet }
-  }
+  const staging = withStaging()
+  const { stage, answer } = staging
 
   it.each<[string, Files, Record<string, string>, RegExp]>([
     [
@@ -143,7 +108,7 @@ suite('the ways of each language', () => {
     const { row, log } = await stage({
       files: { 'requirements.txt': `itsdangerous==2.2.0 --hash=sha256:${'0'.repeat(64)}\n`, Procfile: 'web: true\n' },
     })
-    expect(row?.failure?.class).toBe('BuildpackCompileFailed')
+    expect(row.failure?.class).toBe('BuildpackCompileFailed')
     expect(log).toMatch(/DO NOT MATCH THE HASHES[\s\S]*The index gave another file than the lock names/)
   }, 120_000)
 
@@ -207,7 +172,7 @@ suite('the ways of each language', () => {
     'go says clearly: %s',
     async (_name, files, environment, message) => {
       const { row, log } = await stage({ files, environment })
-      expect(row?.failure?.class).toBe('BuildpackCompileFailed')
+      expect(row.failure?.class).toBe('BuildpackCompileFailed')
       expect(log).toMatch(message)
     },
     180_000,
@@ -252,7 +217,7 @@ suite('the ways of each language', () => {
     'an index that cannot be reached is told from a package that is not there: %s',
     async (_name, files) => {
       const { row, log } = await stage({ files })
-      expect({ ...row?.failure, log }).toMatchObject({
+      expect({ ...row.failure, log }).toMatchObject({
         class: 'BuildpackCompileFailed',
         cause: 'network-refused',
         nextStep: expect.stringMatching(/could not reach/),
@@ -260,40 +225,6 @@ suite('the ways of each language', () => {
     },
     180_000,
   )
-
-  it('a buildpack that carries its runtimes needs no source for them', async () => {
-    const sources = new RuntimeSources({
-      folder: join(tmpdir(), 'bloomery-test-versions'),
-      architecture: process.arch,
-      proxies: { http: undefined, https: undefined, no: undefined },
-      go: {},
-      home: homedir(),
-    })
-    const systemFolder = join(import.meta.dirname, '../../../buildpacks')
-    const output = join(work, 'nodejs.zip')
-    const store = new RuntimeStore(join(tmpdir(), 'bloomery-test-runtimes'), sources, process.arch, silentLogger)
-    try {
-      await packageBuildpack({ systemFolder, name: 'nodejs', runtimes: ['node@20.x', 'npm@10.x'], store, output })
-    } finally {
-      await store.settled()
-      await sources.close()
-    }
-    await bench.addBuildpackFile('carrying_buildpack', output)
-    const { text, log } = await answer(
-      {
-        files: {
-          'package.json': '{"engines":{"node":"20.x"},"scripts":{"start":"node server.js"}}',
-          'server.js': SERVER_JS.replace('"ms " + require("ms")("1m")', 'process.version'),
-          // As on a site without a registry.
-          '.npmrc': 'registry=http://127.0.0.1:9/\nfetch-retries=0\n',
-        },
-        buildpacks: ['carrying_buildpack'],
-      },
-      'curl -s localhost:$PORT/; cat ../deps/0/bom.json',
-    )
-    expect(log).toMatch(/Installing node 20\./)
-    expect(text).toMatch(/^v20\.[\s\S]*"value": "carried"/)
-  }, 300_000)
 
   it('php: nginx, extensions, commands before the start; and an app without a web server', async () => {
     const web = await answer({
@@ -318,7 +249,7 @@ suite('the ways of each language', () => {
   }, 180_000)
 
   it('dotnet: what was published self-contained runs; source says what is missing where the vendor is out of reach', async () => {
-    const pushed = await mkdtemp(join(work, 'dotnet-'))
+    const pushed = await mkdtemp(join(staging.work, 'dotnet-'))
     const source = join(import.meta.dirname, '../../../examples/binary-app/server.c')
     execFileSync('cc', ['-O2', '-static', '-o', join(pushed, 'hello'), source])
     await writeFile(join(pushed, 'hello.runtimeconfig.json'), '{"runtimeOptions":{"includedFrameworks":[]}}')
@@ -337,8 +268,8 @@ suite('the ways of each language', () => {
       },
     })
     expect(log).toMatch(/app\.runtimeconfig\.json: 3\.1\.x[\s\S]*Installing dotnet-runtime 3\.1\.\d+/)
-    const { sha256 } = await bench.droplet(row!.droplet_guid)
-    const text = await bench.inDroplet(
+    const { sha256 } = await staging.bench.droplet(row.droplet_guid)
+    const text = await staging.bench.inDroplet(
       sha256,
       'dotnet --list-runtimes; echo "icu $CLR_ICU_VERSION_OVERRIDE"; cat ../deps/0/bom.json',
     )

@@ -3,8 +3,9 @@ import { readdirSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describeWithDocker, eventually, withPostgres } from '@bloomery/testing'
-import { type Bench, type DropletRow, type Files, makeBench, serving } from './testing.fixture.js'
+import { describeWithDocker, eventually } from '@bloomery/testing'
+import { withStaging } from './staging-under-test.fixture.js'
+import { type DropletRow, type Files, serving } from './testing.fixture.js'
 
 const MS_LOCK = {
   name: 'a',
@@ -22,43 +23,21 @@ const WITH_LOCK: Files = {
   'package.json': '{"name":"a","version":"1.0.0","scripts":{"start":"node x"},"dependencies":{"ms":"2.1.3"}}',
   'package-lock.json': JSON.stringify(MS_LOCK),
 }
-const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'python', 'php', 'nginx', 'binary'].map(
-  (name) => `${name}_buildpack`,
-)
 
 ;(await describeWithDocker())('system buildpacks', () => {
-  const database = withPostgres()
-  let bench: Bench
-  let stager: ReturnType<Bench['makeStager']>
-  beforeAll(async () => {
-    bench = await makeBench(database.pool, { systemBuildpacks: SYSTEM })
-    stager = bench.makeStager()
-    await eventually(() => stager.isReady)
-  }, 60_000)
-  afterAll(() => bench.close(), 60_000)
-
-  const stage = async (options: Parameters<Bench['addBuild']>[0]) => {
-    bench.logs.lines.length = 0
-    const { build, app } = await bench.addBuild(options)
-    await stager.offer(build)
-    return { row: (await bench.build(build))!, app, log: bench.logs.text }
-  }
-  const staged = async (options: Parameters<Bench['addBuild']>[0]) => {
-    const done = await stage(options)
-    if (done.row.state !== 'STAGED') throw new Error(`${done.row.error}\n${done.log}`)
-    return { ...done, droplet: await bench.droplet(done.row.droplet_guid) }
-  }
+  const staging = withStaging()
+  const { stage, staged } = staging
 
   it('an archive and the layers handed to the cell hold the same, newly made or restored', async () => {
     const first = await staged({ files: WITH_LOCK })
     const second = await staged({ files: { ...WITH_LOCK, 'new.txt': 'new' }, app: first.app })
     expect(second.log).toContain('node_modules restored from the last droplet')
     for (const { droplet } of [first, second]) await compareWithLayers(droplet)
-    const [, ...layers] = await bench.foldersOf(second.droplet.sha256)
-    expect(layers).toEqual((await bench.foldersOf(first.droplet.sha256)).slice(1))
+    const [, ...layers] = await staging.bench.foldersOf(second.droplet.sha256)
+    expect(layers).toEqual((await staging.bench.foldersOf(first.droplet.sha256)).slice(1))
     expect(layers).toHaveLength(3)
     // Without the layers, as on another machine, the last droplet's archive serves.
-    await bench.forgetLayers()
+    await staging.bench.forgetLayers()
     const third = await staged({ files: { ...WITH_LOCK, 'new.txt': 'newer' }, app: first.app })
     expect(third.log).toContain('node_modules restored from the last droplet')
     await compareWithLayers(third.droplet)
@@ -73,7 +52,7 @@ const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'py
     const another = await staged({ files, environment: { COLOUR: 'green' } })
     expect(another.log).toContain('node_modules restored from another app of this space with the same lock')
     await compareWithLayers(another.droplet)
-    const layersOf = async ({ droplet }: { droplet: DropletRow }) => (await bench.foldersOf(droplet.sha256)).slice(1)
+    const layersOf = async ({ droplet }: { droplet: DropletRow }) => (await staging.bench.foldersOf(droplet.sha256)).slice(1)
     expect(await layersOf(another)).toEqual(await layersOf(first))
     const changed = { ...MS_LOCK, packages: { ...MS_LOCK.packages, '': { ...MS_LOCK.packages[''], license: 'MIT' } } }
     const other = await staged({ files: { ...files, 'package-lock.json': JSON.stringify(changed) } })
@@ -85,8 +64,8 @@ const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'py
     try {
       await mkdir(join(out, 'archive'))
       await mkdir(join(out, 'layers'))
-      execFileSync('tar', ['-xzf', bench.blobstore.localPath(droplet.blob_key)!, '-C', join(out, 'archive')])
-      for (const folder of (await bench.foldersOf(droplet.sha256)).reverse())
+      execFileSync('tar', ['-xzf', staging.bench.blobstore.localPath(droplet.blob_key)!, '-C', join(out, 'archive')])
+      for (const folder of (await staging.bench.foldersOf(droplet.sha256)).reverse())
         execFileSync('cp', ['-a', `${folder}/.`, join(out, 'layers')])
       execFileSync('diff', ['-r', '--no-dereference', join(out, 'archive'), join(out, 'layers')])
       const listed = (root: string) =>
@@ -123,7 +102,7 @@ const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'py
     }
     const rich = await staged({ files: keys })
     const https = `curl -si -H 'X-Forwarded-Proto: https' -u bob:bob`
-    const seen = await bench.inDroplet(
+    const seen = await staging.bench.inDroplet(
       rich.droplet.sha256,
       serving(
         rich.droplet.process_types['web']!,
@@ -223,12 +202,14 @@ const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'py
       },
     })
     expect(yarn.log).toMatch(/Installing yarn 1\.\d+\.\d+[\s\S]*Installing node modules \(yarn\.lock\)/)
-    expect(await bench.inDroplet(yarn.droplet.sha256, `node -p "require('ms')('1m')"; yarn --version`)).toMatch(/^60000\n1\./)
+    expect(await staging.bench.inDroplet(yarn.droplet.sha256, `node -p "require('ms')('1m')"; yarn --version`)).toMatch(
+      /^60000\n1\./,
+    )
     const none = await staged({
       files: { 'requirements.txt': '# nothing\n', Procfile: 'web: python3 -V\n', '.python-version': '3.11\n' },
     })
     expect(none.log).toMatch(/\.python-version: 3\.11/)
-    expect(await bench.inDroplet(none.droplet.sha256, 'python3 -V')).toMatch(/^Python 3\.11/)
+    expect(await staging.bench.inDroplet(none.droplet.sha256, 'python3 -V')).toMatch(/^Python 3\.11/)
   }, 180_000)
 
   it('takes a version from .nvmrc, runs the build scripts, and leaves nothing behind', async () => {
@@ -242,8 +223,8 @@ const SYSTEM = ['staticfile', 'java', 'ruby', 'dotnet_core', 'nodejs', 'go', 'py
     }
     const { log, droplet } = await staged({ files })
     expect(log).toMatch(/\.nvmrc: lts\/jod/)
-    expect(await readFile(join(bench.droplets, droplet.sha256, 'app/built.txt'), 'utf8')).toBe('2\n')
-    await eventually(async () => (await bench.engine.list('staging')).length === 0)
-    await eventually(() => readdirSync(join(bench.home, 'builds-test')).length === 0)
+    expect(await readFile(join(staging.bench.droplets, droplet.sha256, 'app/built.txt'), 'utf8')).toBe('2\n')
+    await eventually(async () => (await staging.bench.engine.list('staging')).length === 0)
+    await eventually(() => readdirSync(join(staging.bench.home, 'builds-test')).length === 0)
   }, 120_000)
 })

@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { chmod, lstat, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
@@ -5,6 +6,7 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { type Blobstore, openBlobstore } from '@bloomery/blobstore'
 import { type ContainerEngine, DockerEngine, type DockerEngineOptions, ProcessEngine } from '@bloomery/containers'
 import type { Envelope, Nudge } from '@bloomery/contracts'
@@ -26,11 +28,15 @@ import { AppCaches } from './staging/app-cache.js'
 import { SpaceLayers } from './staging/space-layers.js'
 import { folderBytes } from './staging/workspace.js'
 
+const run = promisify(execFile)
 export const IMAGE = process.env['BLOOMERY_STACK_IMAGE'] ?? 'bloomery/stack:bookworm'
 const repository = fileURLToPath(new URL('../../..', import.meta.url))
 export const examplePath = (name: string): string => join(repository, 'examples', name)
 /** Runtimes are large; all test files share what one has downloaded. */
 const RUNTIMES = join(tmpdir(), 'bloomery-test-runtimes')
+
+/** A proxy that refuses. */
+const NOBODY = 'http://127.0.0.1:9'
 
 const RUNTIME = {
   HOME: '/home/vcap/app',
@@ -144,15 +150,20 @@ export async function makeBench(
     systemBuildpacks?: readonly string[]
     engine?: ContainerEngine['kind']
     platform?: DockerEngineOptions['platform']
+    /** Containers reach nothing, no source of runtimes answers, and none is on the machine yet. */
+    airGapped?: boolean
   } = {},
 ): Promise<Bench> {
+  const { airGapped = false } = options
   const home = await mkdtemp(join(tmpdir(), 'bloomery-stager-'))
   const key = randomBytes(32)
   const keyring = new Keyring('k1', new Map([['k1', key]]))
   const blobstore = await openBlobstore(`file:${home}/blobs`, { blobsUrl: 'https://127.0.0.1:1', signingKey: () => key })
   // Its processes run as another user, who must find the way to what is mounted.
   await chmod(home, 0o755)
-  const engine = await makeEngine(options.engine ?? 'docker', home, options.platform)
+  const installationId = `test-${randomUUID()}`
+  if (airGapped) await makeInternalNetwork(installationId)
+  const engine = await makeEngine(options.engine ?? 'docker', installationId, home, options.platform)
   await engine.prepare()
   const logs = new KeptLogs()
   const nudges: Nudge[] = []
@@ -160,9 +171,9 @@ export async function makeBench(
   const droplets = join(home, 'droplets')
   const stagers: Stager[] = []
   const sources = new RuntimeSources({
-    folder: join(RUNTIMES, '..', 'bloomery-test-versions'),
+    folder: airGapped ? join(home, 'versions') : join(RUNTIMES, '..', 'bloomery-test-versions'),
     architecture: process.arch,
-    proxies: { http: undefined, https: undefined, no: undefined },
+    proxies: airGapped ? { http: NOBODY, https: NOBODY, no: undefined } : { http: undefined, https: undefined, no: undefined },
     go: {},
     home: homedir(),
   })
@@ -199,7 +210,7 @@ export async function makeBench(
         blobstore,
         keyring,
         buildpacks: new BuildpackStore(join(home, 'buildpacks'), join(repository, 'buildpacks'), blobstore),
-        runtimes: new RuntimeStore(RUNTIMES, sources, process.arch, silentLogger),
+        runtimes: new RuntimeStore(airGapped ? join(home, 'runtimes') : RUNTIMES, sources, process.arch, silentLogger),
         caches: new AppCaches(join(home, 'caches'), blobstore),
         spaceLayers: new SpaceLayers(join(home, 'space-layers')),
         clientSettings: () => readClientSettings({}, silentLogger, { home: homedir(), go: {} }),
@@ -326,13 +337,22 @@ export async function workingEngines(): Promise<readonly (readonly ['docker' | '
   ]
 }
 
+/** What the engine takes for the network that it would have made itself. */
+async function makeInternalNetwork(installationId: string): Promise<void> {
+  const short = installationId.replaceAll('-', '').slice(0, 8)
+  const bridge = ['-o', `com.docker.network.bridge.name=blm-${short}`]
+  const label = ['--label', `bloomery.installation=${installationId}`]
+  await run('docker', ['network', 'create', '--internal', ...bridge, ...label, `bloomery-${short}`])
+}
+
 async function makeEngine(
   kind: ContainerEngine['kind'],
+  installationId: string,
   home: string,
   platform: DockerEngineOptions['platform'],
 ): Promise<ContainerEngine> {
   const common = {
-    installationId: `test-${randomUUID()}`,
+    installationId,
     folder: join(home, 'containers'),
     disk: 'measured',
     logger: silentLogger,
