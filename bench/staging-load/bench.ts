@@ -11,13 +11,16 @@ const PUSHES = Number(process.env['BENCH_PUSHES'] ?? 10)
 const IDLE_MS = 10_000
 const ASK_EVERY_MS = 25
 const SETTLE_MS = 10_000
+/** Together with the platform's start and end, and all else here, some eight minutes. */
+const PUSHES_MS = 360_000
 const NEIGHBOUR = 'neighbour.apps.localhost'
 
 /** Asks an app again and again and keeps how long each answer took, in milliseconds. */
 async function latencies(platform: Platform, until: Promise<unknown>) {
   const times: number[] = []
   let [over, failures] = [false, 0]
-  void until.finally(() => (over = true))
+  const end = () => void (over = true)
+  void until.then(end, end)
   while (!over) {
     const began = performance.now()
     const { status } = await platform.request(NEIGHBOUR).catch(() => ({ status: 0 }))
@@ -42,7 +45,8 @@ async function push(driver: Driver, name: string): Promise<boolean> {
       const content = JSON.parse(readFileSync(join(path, file), 'utf8')) as Record<string, unknown>
       writeFileSync(join(path, file), JSON.stringify({ ...content, name }))
     }
-    const { code } = await driver.run(['push', name, '-p', path, '--no-manifest', '-m', '128M'], { timeoutMs: 840_000 })
+    const { code, all } = await driver.run(['push', name, '-p', path, '--no-manifest', '-m', '128M'], { timeoutMs: PUSHES_MS })
+    if (code !== 0) process.stderr.write(`${name} ended with ${code}:\n${all.slice(-2_000)}\n`)
     return code === 0
   } finally {
     rmSync(path, { recursive: true, force: true })
