@@ -12,20 +12,29 @@ export interface Claim {
   release(): void
 }
 
-/** The tables whose rows are claimed so. */
-const TABLES = { service_operations: sql`service_operations`, orphan_mitigations: sql`orphan_mitigations` } as const
-export type ClaimedTable = keyof typeof TABLES
-/** A row that nobody holds. */
-export const UNCLAIMED: SqlQuery = sql`(claim_expires_at IS NULL OR claim_expires_at < clock_timestamp())`
+const UNCLAIMED = sql`(claim_expires_at IS NULL OR claim_expires_at < clock_timestamp())`
+/** The tables whose rows are claimed so, and which of their rows wait for somebody: due, and held by nobody. */
+const TABLES = {
+  service_operations: { name: sql`service_operations`, due: sql`(next_run_at <= clock_timestamp() AND ${UNCLAIMED})` },
+  orphan_mitigations: {
+    name: sql`orphan_mitigations`,
+    due: sql`(next_attempt_at <= clock_timestamp() AND given_up_at IS NULL AND ${UNCLAIMED})`,
+  },
+} as const
+type ClaimedTable = keyof typeof TABLES
+export const isDue = (table: ClaimedTable): SqlQuery => TABLES[table].due
 
-/** Takes a row, and keeps it while the process lives and reaches the database; undefined where someone was faster. */
+/**
+ * Takes a row that is due, and keeps it while the process lives and reaches the database; undefined where someone was faster, even if
+ * that one has done its step and let go of the row since it was looked up.
+ */
 export async function claim(pool: Pool, table: ClaimedTable, guid: string, owner: string): Promise<Claim | undefined> {
-  const name = TABLES[table]
+  const { name, due } = TABLES[table]
   const [row] = await rows<{ claim_token: bigint }>(
     pool,
     sql`UPDATE ${name} SET claimed_by = ${owner}, claim_token = claim_token + 1,
           claim_expires_at = clock_timestamp() + ${LEASE_MS} * interval '1 millisecond'
-        WHERE guid = ${guid} AND ${UNCLAIMED} RETURNING claim_token`,
+        WHERE guid = ${guid} AND ${due} RETURNING claim_token`,
   )
   if (!row) return undefined
   const { claim_token: token } = row

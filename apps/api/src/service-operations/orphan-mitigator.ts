@@ -4,7 +4,7 @@ import { execute, rows, sql, type Database, type OrphanMitigation, type Pool, ty
 import { endsMitigation, nextMitigationAt } from '@bloomery/domain'
 import type { Logger } from '@bloomery/telemetry'
 import type { Brokers } from './brokers.js'
-import { claim, UNCLAIMED, type Claim } from './claims.js'
+import { claim, isDue, type Claim } from './claims.js'
 import type { BrokerTarget } from './operation.js'
 import { Turns } from './turns.js'
 
@@ -61,7 +61,7 @@ export class OrphanMitigator {
       const due = await rows<{ guid: string; broker_guid: string }>(
         this.parts.pool,
         sql`SELECT guid, broker_guid FROM orphan_mitigations
-            WHERE next_attempt_at <= clock_timestamp() AND given_up_at IS NULL AND ${UNCLAIMED} AND NOT (broker_guid = ANY(${this.#turns.full}))
+            WHERE ${isDue('orphan_mitigations')} AND NOT (broker_guid = ANY(${this.#turns.full}))
             ORDER BY next_attempt_at LIMIT ${this.#turns.room}`,
       )
       for (const { guid, broker_guid: broker } of due) {

@@ -3,7 +3,7 @@ import { CfError } from '@bloomery/contracts'
 import { rows, sql, type Prisma, type ServiceOperation, type Transaction } from '@bloomery/database'
 import type { Keyring } from '@bloomery/secrets'
 import { JobActor } from '../jobs/jobs.js'
-import { claim, UNCLAIMED, type Claim } from './claims.js'
+import { claim, isDue, type Claim } from './claims.js'
 import type { NewOperation, OperatedResource, Operation, OperationHandler, OperationType } from './operation.js'
 import { OperationSteps, type OperationStepsParts } from './operation-steps.js'
 import { Turns } from './turns.js'
@@ -143,7 +143,7 @@ export class ServiceOperations {
             SELECT guid, COALESCE(broker_guid, '') AS broker, next_run_at,
                    row_number() OVER (PARTITION BY broker_guid ORDER BY next_run_at, guid) AS turn
             FROM service_operations
-            WHERE next_run_at <= clock_timestamp() AND ${UNCLAIMED} AND NOT (COALESCE(broker_guid, '') = ANY(${this.#turns.full}))
+            WHERE ${isDue('service_operations')} AND NOT (COALESCE(broker_guid, '') = ANY(${this.#turns.full}))
           ) waiting WHERE turn <= ${this.parts.perBroker} ORDER BY turn, next_run_at LIMIT ${this.#turns.room}`,
     )
     for (const { guid, broker } of due) {
