@@ -80,7 +80,7 @@ const ApiEnv = z.object({
   BLOOMERY_BROKER_TIMEOUT_SECONDS: Seconds.default(60),
   /** How many requests one service broker gets at once. */
   BLOOMERY_BROKER_CONCURRENCY: z.coerce.number().int().min(1).default(16),
-  /** How many answers of service brokers one user may wait for at once, per api process; 0: no limit. Operators have none. */
+  /** How many answers of service brokers one user may wait for at once, over all api processes; 0: no limit. Operators have none. */
   BLOOMERY_BROKER_CALLS_PER_USER: z.coerce.number().int().min(0).default(0),
   /** How soon a service broker is asked again about work under way. */
   BLOOMERY_BROKER_POLL_SECONDS: Seconds.default(2),

@@ -9,7 +9,7 @@ import { ConfigError, runAsProgram } from '@bloomery/config'
 import { createDatabase, createPool, migrate, MigrationError, type Pool } from '@bloomery/database'
 import { createLogSender } from '@bloomery/feeds'
 import { isDueForRenewal, issueNodeIdentity, secureContextOf } from '@bloomery/pki'
-import { Nudges, StagingQueue } from '@bloomery/queues'
+import { Nudges, SharedSlots, StagingQueue } from '@bloomery/queues'
 import { loadKeyring } from '@bloomery/secrets'
 import { createLogger, type Logger } from '@bloomery/telemetry'
 import { AcmeCertificates } from './acme/acme-certificates.js'
@@ -99,8 +99,11 @@ async function compose(config: ApiConfig, log: Logger, onClose: (step: () => unk
   const changes = new Changes(nudges, settings.longPollMs)
   const jobs = new Jobs(pool, keyring, nudges, log, () => changes)
   const now = () => new Date()
+  const slots = new SharedSlots(config.redisUrl)
+  onClose(() => slots.close())
   const brokers = new Brokers({
     db,
+    slots,
     keyring,
     timeoutMs: settings.services.brokerTimeoutMs,
     callsPerUser: settings.services.callsPerUser,

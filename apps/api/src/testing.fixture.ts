@@ -9,7 +9,7 @@ import { BlobError, type BlobEntry, type BlobInfo, type Blobstore } from '@bloom
 import type { Envelope } from '@bloomery/contracts'
 import { createDatabase, createPool } from '@bloomery/database'
 import { startRedis } from '@bloomery/embedded'
-import { Nudges, StagingQueue } from '@bloomery/queues'
+import { Nudges, SharedSlots, StagingQueue } from '@bloomery/queues'
 import { Keyring } from '@bloomery/secrets'
 import { silentLogger } from '@bloomery/telemetry'
 import { createTestDatabase } from '@bloomery/testing'
@@ -111,6 +111,7 @@ export async function startTestApi(
   const db = createDatabase(postgres.url, { onQuery: () => queries++ })
   const nudges = new Nudges(redis.url)
   const stagingQueue = new StagingQueue(redis.url)
+  const slots = new SharedSlots(redis.url)
   const keyring = new Keyring('k1', new Map([['k1', randomBytes(32)]]))
   const compiled = { ...TEST_SETTINGS, ...settings }
   const changes = new Changes(nudges, compiled.longPollMs)
@@ -118,7 +119,7 @@ export async function startTestApi(
   const now = () => new Date()
   const { brokerTimeoutMs: timeoutMs, tenantAddresses, polling, perBroker, callsPerUser } = compiled.services
   const apiInfoLocation = 'api.bloomery.test:8080/'
-  const brokers = new Brokers({ db, keyring, timeoutMs, callsPerUser, apiInfoLocation, tenantAddresses })
+  const brokers = new Brokers({ db, keyring, timeoutMs, callsPerUser, slots, apiInfoLocation, tenantAddresses })
   const parts = { db, pool, brokers, log: silentLogger, now }
   const operations = new ServiceOperations({ ...parts, keyring, jobs, polling, perBroker })
   const orphans = new OrphanMitigator(parts)
@@ -186,7 +187,7 @@ export async function startTestApi(
       await Promise.all([operations.close(), orphans.close()])
       await brokers.close()
       changes.close()
-      await Promise.all([nudges.close(), stagingQueue.close(), db.$disconnect(), pool.end()])
+      await Promise.all([nudges.close(), stagingQueue.close(), slots.close(), db.$disconnect(), pool.end()])
       await redis.stop()
       await postgres.drop()
       rmSync(folder, { recursive: true, force: true })

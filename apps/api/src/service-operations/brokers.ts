@@ -3,6 +3,7 @@ import type { Database, ServiceBroker } from '@bloomery/database'
 import type { TenantAddressPolicy } from '@bloomery/domain'
 import { guardedConnector } from '@bloomery/egress'
 import { BrokerClient, openBrokerConnections, type BrokerExchange } from '@bloomery/osb'
+import type { SharedSlots } from '@bloomery/queues'
 import type { Keyring } from '@bloomery/secrets'
 import { CallsPerUser } from './calls-per-user.js'
 
@@ -15,6 +16,8 @@ export interface BrokersOptions {
   readonly timeoutMs: number
   /** Answers that one user may wait for at once; 0: no limit. */
   readonly callsPerUser: number
+  /** Where they are counted. */
+  readonly slots: SharedSlots
   /** host:port of the platform's API. */
   readonly apiInfoLocation: string
   readonly tenantAddresses: TenantAddressPolicy
@@ -36,7 +39,7 @@ export class Brokers {
   readonly #anywhere = openBrokerConnections()
   readonly #guarded
   constructor(private readonly options: BrokersOptions) {
-    this.calls = new CallsPerUser(options.callsPerUser, options.timeoutMs)
+    this.calls = new CallsPerUser({ max: options.callsPerUser, timeoutMs: options.timeoutMs, slots: options.slots })
     this.#guarded = openBrokerConnections({ connector: guardedConnector(options.tenantAddresses, {}, options.timeoutMs) })
   }
 

@@ -1,37 +1,58 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CfError } from '@bloomery/contracts'
+import type { SharedSlots, SlotAnswer } from '@bloomery/queues'
+
+export interface CallsPerUserOptions {
+  /** Answers at once; 0: as many as they like. */
+  readonly max: number
+  /** How long one may take. */
+  readonly timeoutMs: number
+  /** Counts over all api processes. */
+  readonly slots: Pick<SharedSlots, 'take'>
+}
+/** Of a call that ends at its timeout, what comes before and after it. */
+const MARGIN_MS = 5_000
 
 /**
- * How many answers of service brokers one user may wait for at once in this process. It is for requests that are held open meanwhile
- * (parameters of instances and bindings); all other work of brokers is done in turns by `ServiceOperations`.
+ * How many answers of service brokers one user may wait for at once. It is for requests that are held open meanwhile (parameters of
+ * instances and bindings); all other work of brokers is done in turns by `ServiceOperations`. All api processes count together; while
+ * their Redis is away, each counts for itself.
  */
 export class CallsPerUser {
   readonly #waiting = new Map<string, number>()
 
-  constructor(
-    /** 0: as many as they like. */
-    private readonly max: number,
-    /** How long one may take. */
-    private readonly timeoutMs: number,
-  ) {}
+  constructor(private readonly options: CallsPerUserOptions) {}
 
   /** Does the work, or refuses it in Cloud Foundry's words. Operators are not limited. */
-  async within<T>(request: FastifyRequest, reply: FastifyReply, work: () => Promise<T>): Promise<T> {
-    if (this.max === 0 || request.access.isGlobalReader) return work()
+  async within<T>(
+    request: Pick<FastifyRequest, 'access' | 'principal'>,
+    reply: Pick<FastifyReply, 'header'>,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    if (this.options.max === 0 || request.access.isGlobalReader) return work()
     const { guid } = request.principal
-    const waiting = this.#waiting.get(guid) ?? 0
-    if (waiting >= this.max) {
-      // Spread out, so that those who were refused together do not come back together.
-      reply.header('retry-after', Math.ceil((this.timeoutMs / 1_000) * (0.5 + Math.random())))
-      throw new CfError('ServiceBrokerRateLimitExceeded', 'Service broker concurrent request limit exceeded')
-    }
-    this.#waiting.set(guid, waiting + 1)
+    if ((this.#waiting.get(guid) ?? 0) >= this.options.max) throw this.#refuse(reply)
+    this.#count(guid, 1)
+    let answer: SlotAnswer | undefined
     try {
+      answer = await this.options.slots.take(`broker-calls:${guid}`, this.options.max, this.options.timeoutMs + MARGIN_MS)
+      if (answer.kind === 'full') throw this.#refuse(reply)
       return await work()
     } finally {
-      const left = (this.#waiting.get(guid) ?? 1) - 1
-      if (left === 0) this.#waiting.delete(guid)
-      else this.#waiting.set(guid, left)
+      if (answer?.kind === 'taken') answer.slot.giveBack()
+      this.#count(guid, -1)
     }
+  }
+
+  #refuse(reply: Pick<FastifyReply, 'header'>): CfError {
+    // Spread out, so that those who were refused together do not come back together.
+    reply.header('retry-after', Math.ceil((this.options.timeoutMs / 1_000) * (0.5 + Math.random())))
+    return new CfError('ServiceBrokerRateLimitExceeded', 'Service broker concurrent request limit exceeded')
+  }
+
+  #count(guid: string, by: 1 | -1): void {
+    const waiting = (this.#waiting.get(guid) ?? 0) + by
+    if (waiting === 0) this.#waiting.delete(guid)
+    else this.#waiting.set(guid, waiting)
   }
 }
