@@ -44,6 +44,7 @@ import { serviceBrokerRoutes } from './resources/service-brokers/routes.js'
 import { serviceCredentialBindingRoutes } from './resources/service-credential-bindings/routes.js'
 import { serviceRouteBindingRoutes } from './resources/service-route-bindings/routes.js'
 import { serviceInstanceRoutes } from './resources/service-instances/routes.js'
+import { unusableInstanceRoutes } from './resources/service-instances/unusable-routes.js'
 import { serviceOfferingRoutes } from './resources/service-offerings/routes.js'
 import { servicePlanRoutes } from './resources/service-plans/routes.js'
 import { spaceQuotaRoutes } from './resources/space-quotas/routes.js'
@@ -105,6 +106,7 @@ const RESOURCES: readonly ((app: FastifyInstance, context: Context) => void)[] =
   serviceOfferingRoutes,
   servicePlanRoutes,
   serviceInstanceRoutes,
+  unusableInstanceRoutes,
   serviceCredentialBindingRoutes,
   serviceRouteBindingRoutes,
   orphanMitigationRoutes,

@@ -358,6 +358,15 @@ export const SERVICE_VERBS: readonly Verb[] = [
       (await import('./commands/services/orphans.js')).orphansCommand(context, action, guid),
   }),
   verb({
+    name: 'unusable-services',
+    group: ADMINISTRATION,
+    summary: 'List instances that their brokers say cannot be used; declare one repaired',
+    operands: ['[ACTION]', '[GUID]'],
+    examples: ['bloom unusable-services', 'bloom unusable-services repaired 7f5a2d8e-…'],
+    run: async (context, [action, guid]) =>
+      (await import('./commands/services/unusable.js')).unusableCommand(context, action, guid),
+  }),
+  verb({
     name: 'purge-service-offering',
     group: ADMINISTRATION,
     summary: 'Forget an offering with its instances, without asking the broker',

@@ -218,3 +218,28 @@ describe('orphans', () => {
     expect((await bloom.run('service-orphans')).stdout).toMatch(/nobody wants/)
   })
 })
+
+describe('instances that cannot be used', () => {
+  const PATH = '/bloomery/v1/unusable_service_instances'
+
+  it('are listed and declared repaired', async () => {
+    const instance = {
+      ...{ guid: 'u1', name: 'db', organization: { name: 'o' }, space: { name: 'dev' }, service_broker: { name: 'bundled' } },
+      ...{ service_offering: 'mysql', service_plan: 'small', last_operation: { description: 'disk is gone' } },
+    }
+    bloom.answer(`GET ${PATH}`, 200, { total: 3, resources: [instance] })
+    take(`POST ${PATH}/u1/actions/declare_repaired`, false)
+    expect((await bloom.run('unusable-services')).stdout).toMatch(
+      /u1 +db +o +dev +mysql +small +bundled +disk is gone[^]*2 more\.[^]*repaired GUID/,
+    )
+    expect((await bloom.run('unusable-services repaired u1')).code).toBe(0)
+    expect(sent.map(({ route }) => route)).toEqual([`POST ${PATH}/u1/actions/declare_repaired`])
+    expect((await bloom.run('unusable-services mend u1')).stderr).toMatch(/no action of unusable-services/)
+    expect((await bloom.run('unusable-services repaired')).stderr).toMatch(/Which one/)
+  })
+
+  it('are none in most places', async () => {
+    bloom.answer(`GET ${PATH}`, 200, { total: 0, resources: [] })
+    expect((await bloom.run('unusable-services')).stdout).toMatch(/No service broker has said/)
+  })
+})

@@ -35,11 +35,27 @@ export const afterFailure = (
 /** What a success takes back. */
 export const USABLE_AGAIN = { usable: true, refusedUpdateEncrypted: Prisma.DbNull } as const
 
+const SAYS = 'The service broker says that the service instance cannot be used any more'
+
 /** For `last_operation.description`, where users look. */
 export const describeFailure = (type: OperationType, { description, instanceUsable }: OperationFailure): string =>
-  instanceUsable === false
-    ? `${description.replace(/[.\s]*$/, '')}. The service broker says that the service instance cannot be used any more: ${REMEDIES[type]}.`
-    : description
+  instanceUsable === false ? `${asSentence(description)} ${SAYS}: ${REMEDIES[type]}.` : description
+
+const asSentence = (text: string): string => `${text.replace(/[.\s]*$/, '')}.`
+
+/** What an operator's word takes back, who has repaired the instance at its broker; what failed is told of still. */
+export function afterRepair({
+  lastOperation,
+}: Pick<ServiceInstance, 'lastOperation'>): Pick<
+  Prisma.ServiceInstanceUncheckedUpdateInput,
+  'usable' | 'refusedUpdateEncrypted' | 'lastOperation'
+> {
+  const last = readLastOperation(lastOperation)
+  if (last?.state !== 'failed') return USABLE_AGAIN
+  const [failure] = (last.description ?? '').split(` ${SAYS}`)
+  const description = `${asSentence(failure ?? '')} An operator has declared the service instance repaired since.`
+  return { ...USABLE_AGAIN, lastOperation: { ...(lastOperation as Prisma.JsonObject), description } }
+}
 
 const REMEDIES: Record<OperationType, string> = {
   create: 'delete it',
