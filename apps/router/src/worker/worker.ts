@@ -1,8 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { RouteServiceKeys, type NodeIdentity } from '@bloomery/contracts'
-import { z } from 'zod'
+import type { NodeIdentity, RouteServiceKeys } from '@bloomery/contracts'
 import { createLogSender, followRouteFeed, type SpoolingLogSender } from '@bloomery/feeds'
 import { loadNodeIdentity, PkiError } from '@bloomery/pki'
 import type { Logger } from '@bloomery/telemetry'
@@ -12,7 +11,7 @@ import type { RouterConfig } from '../config.js'
 import { ControlClient, ControlServer, type Ask } from '../holder/control-socket.js'
 import { spawnWorker, WorkerSpec, type WorkerSockets } from '../holder/spawn-worker.js'
 import type { WorkerStatus } from '../holder/worker-status.js'
-import { AcmeChallenge } from '../middleware/acme-challenge.js'
+import type { AcmeChallenge } from '../middleware/acme-challenge.js'
 import { AcmeHandshakes } from '../tls/acme-handshakes.js'
 import { poolKeyOf } from '../forwarding/instance-forwarding.js'
 import { Http1DataPlane } from '../http1/http1-data-plane.js'
@@ -23,7 +22,6 @@ import { keepTableFile, readTableFile } from '../table/table-file.js'
 import { RouteTable } from '../table/route-table.js'
 import { Http2Clients } from '../http2/http2-clients.js'
 import { Http2Endpoints } from '../http2/http2-endpoints.js'
-import { followInternalApi } from '../internal-api.js'
 import { RouterMetrics } from '../metrics/router-metrics.js'
 import type { Exchange } from '../proxy/exchange.js'
 import { ServiceCalls } from '../route-services/service-calls.js'
@@ -33,6 +31,7 @@ import { CertificateStore } from '../tls/certificate-store.js'
 import { followCertificateFolder } from '../tls/folder-certificates.js'
 import { followPlatformCertificates } from '../tls/platform-certificates.js'
 import { SessionTickets } from '../tls/session-tickets.js'
+import { followPlatformFacts } from './platform-facts.js'
 
 /** A worker that has no table yet, or an old one, gives the feed this long before it takes its share of connections. */
 const FEED_PATIENCE_MS = 1_000
@@ -81,16 +80,23 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 
   const services = new ServiceCalls(config.routeServices.addresses)
   let routeServiceKeys: RouteServiceKeys = []
-  let acmeChallenges: readonly AcmeChallenge[] = []
-  const acmeHandshakes = new AcmeHandshakes(log)
-  const followingChallenges = await followAcmeChallenges(config, identity, log, (found) => {
-    acmeChallenges = found
-    acmeHandshakes.replace(found)
-  })
-  const followingKeys = await followRouteServiceKeys(config, identity, log, (keys) => (routeServiceKeys = keys))
   let instanceAuthority: string | undefined
   const instanceTls = new InstanceTls({ identity, authority: () => instanceAuthority })
-  const followingAuthority = await followInstanceAuthority(config, identity, log, (pem) => (instanceAuthority = pem))
+  let acmeChallenges: readonly AcmeChallenge[] = []
+  const acmeHandshakes = new AcmeHandshakes(log)
+  const facts = await followPlatformFacts(
+    config,
+    {
+      onAcmeChallenges: (found) => {
+        acmeChallenges = found
+        acmeHandshakes.replace(found)
+      },
+      onRouteServiceKeys: (keys) => (routeServiceKeys = keys),
+      onInstanceAuthority: (certificatePem) => (instanceAuthority = certificatePem),
+    },
+    identity,
+    log,
+  )
   const certificates = new CertificateStore(config.listener.clientCertificates?.ca)
   const following = await followCertificates(config, certificates, identity, log)
   const http2Endpoints = new Http2Endpoints(config.limits, instanceTls)
@@ -176,9 +182,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       await Promise.all([plane.close(config.drainTimeoutMs, idleGraceMs), tcp.close(config.drainTimeoutMs)])
       following.close()
       tickets.close()
-      followingKeys.close()
-      followingChallenges.close()
-      followingAuthority.close()
+      facts.close()
       services.close()
       http2Endpoints.close()
       await Promise.all([file.close(), logs.current.close(), accessFile?.close()])
@@ -267,76 +271,6 @@ function openDescriptors(): number {
   } catch {
     return -1
   }
-}
-
-/** The api waits until its challenge can be seen. */
-const CHALLENGES_REFRESH_MS = 2_000
-
-async function followAcmeChallenges(
-  config: RouterConfig,
-  identity: () => NodeIdentity,
-  log: Logger,
-  use: (challenges: readonly AcmeChallenge[]) => void,
-): Promise<{ close(): void }> {
-  if (!config.acme || config.joinUrl === undefined) return { close: () => undefined }
-  return followInternalApi({
-    url: config.joinUrl,
-    path: '/internal/acme-challenges',
-    schema: z.array(AcmeChallenge),
-    identity,
-    cacheFile: join(config.paths.data, 'acme-challenges.json'),
-    refreshMs: CHALLENGES_REFRESH_MS,
-    use,
-    isMissing: () => false,
-    log,
-  })
-}
-
-/** It lives for ten years. */
-const AUTHORITY_REFRESH_MS = 10 * 60_000
-
-/** The authority of instances' certificates. */
-async function followInstanceAuthority(
-  config: RouterConfig,
-  identity: () => NodeIdentity,
-  log: Logger,
-  use: (certificatePem: string) => void,
-): Promise<{ close(): void }> {
-  if (config.joinUrl === undefined) return { close: () => undefined }
-  return followInternalApi({
-    url: config.joinUrl,
-    path: '/internal/instance-authority',
-    schema: z.object({ certificatePem: z.string() }),
-    identity,
-    cacheFile: join(config.paths.data, 'instance-authority.json'),
-    refreshMs: AUTHORITY_REFRESH_MS,
-    use: ({ certificatePem }) => use(certificatePem),
-    isMissing: () => false,
-    log,
-  })
-}
-
-/** Asked for once a minute: a new key is announced for ten before it signs. */
-const KEYS_REFRESH_MS = 60_000
-
-async function followRouteServiceKeys(
-  config: RouterConfig,
-  identity: () => NodeIdentity,
-  log: Logger,
-  use: (keys: RouteServiceKeys) => void,
-): Promise<{ close(): void }> {
-  if (config.joinUrl === undefined) return { close: () => undefined }
-  return followInternalApi({
-    url: config.joinUrl,
-    path: '/internal/route-service-keys',
-    schema: RouteServiceKeys,
-    identity,
-    cacheFile: join(config.paths.data, 'route-service-keys.json'),
-    refreshMs: KEYS_REFRESH_MS,
-    use,
-    isMissing: () => false,
-    log,
-  })
 }
 
 async function followCertificates(
