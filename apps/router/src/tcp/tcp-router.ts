@@ -9,12 +9,14 @@ import { addressOf, tlsOf } from '../forwarding/instance-forwarding.js'
 import { connectEventOf, type InstanceTls } from '../tls/instance-tls.js'
 import { TLSSocket } from 'node:tls'
 import { readFirstBytes } from '../tls/client-hello.js'
+import { lookAtFirstBytes } from '../tls/first-bytes.js'
 import { tcpPortsOf, type TcpPort } from './tcp-ports.js'
 
 /** How long a connection to a port with server names may keep its first bytes back. */
 const INSPECT_MS = 5_000
 const MAX_ATTEMPTS = 3
 const KEEP_ALIVE_MS = 60_000
+const NOTHING = Buffer.alloc(0)
 
 export interface TcpRouterDeps {
   readonly table: Pick<RouteTable, 'tcpRoutes' | 'onTcpChanged' | 'nextCursor' | 'health'>
@@ -87,35 +89,27 @@ export class TcpRouter {
     client.on('error', () => client.destroy())
     const routes = this.#ports.get(port)
     if (!routes) return void client.resetAndDestroy()
-    if (routes.byName.size === 0) return this.#pass(client, routes.rest, [])
+    if (routes.byName.size === 0) return this.#pass(client, routes.rest, NOTHING)
     this.#inspect(client, routes)
   }
 
   /** Reads as much as tells the server name; the connection then begins with it. */
   #inspect(client: Socket, routes: TcpPort): void {
-    const chunks: Buffer[] = []
-    const decide = (serverName: string | undefined): void => {
-      clearTimeout(timer)
-      client.off('data', read)
-      client.off('end', ended)
-      client.pause()
-      this.#pass(client, (serverName === undefined ? undefined : routes.byName.get(serverName)) ?? routes.rest, chunks)
-    }
-    const read = (chunk: Buffer): void => {
-      chunks.push(chunk)
-      const found = readFirstBytes(chunks.length === 1 ? chunk : Buffer.concat(chunks))
-      if (found.kind !== 'incomplete') decide(found.kind === 'tls' ? found.serverName : undefined)
-    }
-    const ended = (): void => decide(undefined)
-    // Where the server speaks first there is nothing to inspect.
-    const timer = setTimeout(() => decide(undefined), INSPECT_MS)
-    client.once('close', () => clearTimeout(timer))
-    client.on('data', read)
-    client.once('end', ended)
-    client.resume()
+    lookAtFirstBytes(client, {
+      // Where the server speaks first there is nothing to inspect.
+      timeoutMs: INSPECT_MS,
+      read: (bytes) => {
+        const found = readFirstBytes(bytes)
+        return found.kind === 'incomplete' ? undefined : found
+      },
+      done: (seen) => {
+        const name = seen.kind === 'read' && seen.value.kind === 'tls' ? seen.value.serverName : undefined
+        this.#pass(client, (name === undefined ? undefined : routes.byName.get(name)) ?? routes.rest, seen.bytes)
+      },
+    })
   }
 
-  #pass(client: Socket, route: RouteEntry | undefined, first: readonly Buffer[]): void {
+  #pass(client: Socket, route: RouteEntry | undefined, first: Buffer): void {
     if (client.destroyed) return
     if (!route || route.endpoints.length === 0) return void client.resetAndDestroy()
     this.#dial(client, route, first, [], this.#deps.table.nextCursor(route))
@@ -129,7 +123,7 @@ export class TcpRouter {
     return connect({ host: target.host, port: target.port, allowHalfOpen: true, noDelay: true })
   }
 
-  #dial(client: Socket, route: RouteEntry, first: readonly Buffer[], tried: readonly RouteEndpoint[], cursor: number): void {
+  #dial(client: Socket, route: RouteEntry, first: Buffer, tried: readonly RouteEndpoint[], cursor: number): void {
     const { table, onClosed, log } = this.#deps
     const balancing = balancingOf(route.options['loadbalancing'])
     const endpoint =
@@ -178,9 +172,9 @@ export class TcpRouter {
 }
 
 /** Both ways until both have ended; an end of one direction is passed on, so that half-closed connections deliver what is under way. */
-function join(client: Socket, backend: Socket, first: readonly Buffer[]): void {
+function join(client: Socket, backend: Socket, first: Buffer): void {
   for (const socket of [client, backend]) socket.setKeepAlive(true, KEEP_ALIVE_MS)
-  for (const chunk of first) backend.write(chunk)
+  if (first.length > 0) backend.write(first)
   client.once('close', (hadError) => (hadError ? backend.resetAndDestroy() : backend.destroySoon()))
   backend.once('close', (hadError) => (hadError ? client.resetAndDestroy() : client.destroySoon()))
   client.pipe(backend)

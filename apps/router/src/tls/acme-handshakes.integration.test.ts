@@ -58,7 +58,7 @@ const shake = (port: number, protocols: string[], servername = 'shop.test', befo
       const shown = socket.getPeerX509Certificate()
       const which = shown?.issuer.includes('proof') === true ? 'proof' : 'ordinary'
       resolve(`${String(socket.alpnProtocol)} ${which}`)
-      socket.destroy()
+      socket.end()
     })
   })
 
@@ -71,6 +71,15 @@ describe('a certificate authority that asks by TLS-ALPN-01', () => {
     expect(await shake(port, ['acme-tls/1'], 'other.test')).toBe('refused')
     handshakes.replace([])
     expect(await shake(port, ['acme-tls/1'])).toBe('refused')
+  })
+
+  it('is told apart by name in whatever case, and what is known of a challenge is used again', async () => {
+    const { handshakes, port } = await start()
+    const challenge = { ...aChallenge(), name: 'Shop.Test' }
+    handshakes.replace([challenge])
+    // Read anew, it could not be used.
+    handshakes.replace([{ ...challenge, privateKeyPem: 'unreadable' }])
+    expect(await shake(port, ['acme-tls/1'])).toBe('acme-tls/1 proof')
   })
 
   it('costs others nothing: they get what they always get, however slowly they begin', async () => {

@@ -4,6 +4,7 @@ import type { Logger } from '@bloomery/telemetry'
 import type { AcmeChallenge } from '../middleware/acme-challenge.js'
 import type { AcmeHandshakeTaker } from '../proxy/data-plane.js'
 import { readFirstBytes } from './client-hello.js'
+import { giveBack, lookAtFirstBytes } from './first-bytes.js'
 
 const PROTOCOL = 'acme-tls/1'
 /** A client that has not said what it speaks by then is served as all others are. */
@@ -31,6 +32,8 @@ export class AcmeHandshakes implements AcmeHandshakeTaker {
     this.#server.on('tlsClientError', (_error, socket) => socket.destroy())
     this.#server.on('secureConnection', (socket) => {
       socket.on('error', () => socket.destroy())
+      // Whatever the client still says; its own end is only seen by a reader, and is the connection's.
+      socket.resume()
       socket.end()
     })
   }
@@ -45,10 +48,11 @@ export class AcmeHandshakes implements AcmeHandshakeTaker {
     this.#contexts.clear()
     for (const { name, certificatePem, privateKeyPem } of challenges) {
       if (certificatePem === undefined || privateKeyPem === undefined) continue
-      const known = before.get(name)
+      const key = name.toLowerCase()
+      const known = before.get(key)
       try {
         this.#contexts.set(
-          name.toLowerCase(),
+          key,
           known?.certificatePem === certificatePem
             ? known
             : { certificatePem, context: createSecureContext({ cert: certificatePem, key: privateKeyPem }) },
@@ -60,34 +64,19 @@ export class AcmeHandshakes implements AcmeHandshakeTaker {
   }
 
   take(socket: Socket, giveOn: () => void): void {
-    let seen: Buffer = Buffer.alloc(0)
-    const fail = (): void => void socket.destroy()
-    const stop = (): void => {
-      clearTimeout(timer)
-      socket.off('data', read)
-      socket.off('error', fail)
-      socket.off('end', fail)
-      socket.off('close', stop)
-    }
-    const decide = (isChallenge: boolean): void => {
-      stop()
-      socket.pause()
-      if (seen.length > 0) socket.unshift(seen)
-      if (!isChallenge) return giveOn()
-      setTimeout(fail, LIFE_MS).unref()
-      this.#server.emit('connection', socket)
-    }
-    const read = (chunk: Buffer): void => {
-      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
-      const first = readFirstBytes(seen)
-      if (first.kind !== 'incomplete') decide(first.kind === 'tls' && first.protocols.includes(PROTOCOL))
-    }
-    const timer = setTimeout(() => decide(false), INSPECT_MS)
-    socket.on('error', fail)
-    socket.on('end', fail)
-    socket.on('close', stop)
-    socket.on('data', read)
-    // It may have been held while a PROXY header was read.
-    socket.resume()
+    lookAtFirstBytes(socket, {
+      timeoutMs: INSPECT_MS,
+      read: (bytes) => {
+        const first = readFirstBytes(bytes)
+        return first.kind === 'incomplete' ? undefined : first.kind === 'tls' && first.protocols.includes(PROTOCOL)
+      },
+      done: (seen) => {
+        if (seen.kind === 'ended') return void socket.destroy()
+        giveBack(socket, seen.bytes)
+        if (seen.kind === 'late' || !seen.value) return giveOn()
+        setTimeout(() => socket.destroy(), LIFE_MS).unref()
+        this.#server.emit('connection', socket)
+      },
+    })
   }
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
+import { giveBack, lookAtFirstBytes } from './first-bytes.js'
 
 /** What the beginning of a connection says of the client behind a load balancer (PROXY protocol, versions 1 and 2). */
 export type ProxyHeader =
@@ -76,29 +77,17 @@ export function takeProxyHeader(
   timeoutMs: number,
   done: (client: { readonly address: string; readonly port: number } | undefined) => void,
 ): void {
-  let seen: Buffer = Buffer.alloc(0)
-  const timer = setTimeout(() => socket.destroy(), timeoutMs)
-  const fail = (): void => void socket.destroy()
-  const stop = (): void => {
-    clearTimeout(timer)
-    socket.off('data', read)
-    socket.off('error', fail)
-    socket.off('close', stop)
-    socket.off('end', fail)
-  }
-  const read = (chunk: Buffer): void => {
-    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
-    const header = readProxyHeader(seen)
-    if (header.kind === 'incomplete') return
-    stop()
-    socket.pause()
-    if (header.kind === 'invalid') return void socket.destroy()
-    const rest = header.kind === 'header' ? seen.subarray(header.length) : seen
-    if (rest.length > 0) socket.unshift(rest)
-    done(header.kind === 'header' ? header.client : undefined)
-  }
-  socket.on('error', fail)
-  socket.on('end', fail)
-  socket.on('close', stop)
-  socket.on('data', read)
+  lookAtFirstBytes(socket, {
+    timeoutMs,
+    read: (bytes) => {
+      const header = readProxyHeader(bytes)
+      return header.kind === 'incomplete' ? undefined : header
+    },
+    done: (seen) => {
+      if (seen.kind !== 'read' || seen.value.kind === 'invalid') return void socket.destroy()
+      const header = seen.value.kind === 'header' ? seen.value : undefined
+      giveBack(socket, seen.bytes.subarray(header?.length ?? 0))
+      done(header?.client)
+    },
+  })
 }
