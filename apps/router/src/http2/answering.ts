@@ -9,6 +9,10 @@ import { RawHeaders } from '../proxy/raw-headers.js'
 export interface Answering {
   readonly body: Writable
   readonly hasHead: boolean
+  /** Nobody waits for it any more. */
+  readonly isGone: boolean
+  /** The data plane counts the bytes of both bodies as they pass it; else whoever passes them on does. */
+  readonly isCounted: boolean
   /** `isWhole`: no body and no trailers follow. */
   head(status: number, headers: RawHeaders, isWhole: boolean): void
   /** Word that the answer is still to come (1xx); what the client's protocol cannot say is left out. */
@@ -25,8 +29,12 @@ export const answeringTo = (response: ServerResponse | Http2ServerResponse): Ans
 function answeringOverHttp1(response: ServerResponse): Answering {
   return {
     body: response,
+    isCounted: true,
     get hasHead() {
       return response.headersSent
+    },
+    get isGone() {
+      return response.destroyed
     },
     head: (status, headers, isWhole) => {
       response.writeHead(status, headers.toFlat())
@@ -44,8 +52,12 @@ function answeringOverHttp2(response: Http2ServerResponse): Answering {
   const { stream } = response
   return {
     body: stream,
+    isCounted: false,
     get hasHead() {
       return stream.headersSent
+    },
+    get isGone() {
+      return stream.destroyed || stream.closed
     },
     head: (status, headers, isWhole) => {
       if (stream.destroyed || stream.closed) return
@@ -72,7 +84,7 @@ export function answerBy(answering: Answering, exchange: Exchange, answer: Route
   exchange.outcome.status = answer.status
   const headers = RawHeaders.from(answer.headers)
   const text = exchange.method === 'HEAD' ? '' : answer.body
-  exchange.outcome.responseBytes = Buffer.byteLength(text)
+  if (!answering.isCounted) exchange.outcome.responseBytes = Buffer.byteLength(text)
   answering.head(answer.status, headers, text === '')
   answering.body.end(text)
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { request as httpRequest, type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import {
   constants,
   createServer,
@@ -12,27 +12,14 @@ import {
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { presentAnswer } from '../answers.js'
-import {
-  attemptError,
-  AttemptError,
-  coded,
-  DIAL_TIMEOUT,
-  isReplayable,
-  RESPONSE_TIMEOUT,
-  reuseFor,
-  type Phase,
-} from '../failures.js'
-import { Connections } from '../plain/connections.js'
 import type { ClientCounts } from '../proxy/client-counts.js'
 import type { DataPlaneDeps, Http2Carrier } from '../proxy/data-plane.js'
 import { Exchange, type ClientConnection } from '../proxy/exchange.js'
-import type { Forwarding, Target } from '../proxy/forwarding.js'
-import { removeHopByHop } from '../proxy/hop-by-hop-headers.js'
-import { connectEventOf, isConnecting } from '../tls/instance-tls.js'
+import type { Forwarding } from '../proxy/forwarding.js'
 import { LIMITS, type Limits } from '../proxy/limits.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
-import { toClientHeaders } from '../proxy/response-headers.js'
 import { answerBy, answeringTo, type Answering } from './answering.js'
+import { Http1Attempts } from './http1-attempts.js'
 
 /** Requests of one connection at a time. */
 const MAX_STREAMS = 250
@@ -63,13 +50,13 @@ export class Http2Clients implements Http2Carrier {
   readonly #sessions = new Map<Http2Session, Session>()
   /** Of connections that are just being taken over. */
   readonly #arriving = new Map<string, Session>()
-  readonly #connections: Connections
+  readonly #attempts: Http1Attempts
   #draining = false
 
   constructor(deps: Http2ClientsDeps) {
     this.#deps = deps
-    this.#connections = new Connections(deps.instanceTls)
     this.#limits = deps.limits ?? LIMITS
+    this.#attempts = new Http1Attempts(this.#limits, deps.instanceTls)
     this.#server = createServer({
       maxHeaderListPairs: this.#limits.maxFields,
       settings: {
@@ -102,7 +89,7 @@ export class Http2Clients implements Http2Carrier {
   }
 
   forget(poolKey: string): void {
-    this.#connections.forget(poolKey)
+    this.#attempts.forget(poolKey)
   }
 
   announceDrain(): void {
@@ -117,7 +104,7 @@ export class Http2Clients implements Http2Carrier {
     for (const session of this.#sessions.keys()) session.close()
     while (this.#sessions.size > 0 && Date.now() < deadline) await delay(IDLE_LOOK_MS)
     for (const session of [...this.#sessions.keys()]) session.destroy()
-    this.#connections.close()
+    this.#attempts.close()
   }
 
   #open(session: ServerHttp2Session): void {
@@ -181,75 +168,14 @@ export class Http2Clients implements Http2Carrier {
           await delay(step.forMs)
           continue
         }
-        try {
-          return await this.#attempt(call, forwarding, step.target, step.fresh)
-        } catch (error) {
-          if (!(error instanceof AttemptError)) throw error
-          forwarding.failed(error)
-        }
+        const failure = await this.#attempts.try(call, forwarding, step.target, step.fresh)
+        if (!failure) return
+        forwarding.failed(failure)
       }
       exchange.outcome.status = 499
     } finally {
       forwarding.end()
     }
-  }
-
-  /** One try at an instance that speaks HTTP/1.1. Resolves when the exchange is over; rejects while nothing was answered yet. */
-  #attempt(call: StreamCall, forwarding: Forwarding, target: Target, fresh: boolean): Promise<void> {
-    const { exchange, request, answering } = call
-    const { outcome } = exchange
-    const replayable = isReplayable(exchange)
-    return new Promise((resolve, reject) => {
-      const outgoing = httpRequest({
-        agent: this.#connections.agentFor(fresh ? 'new' : reuseFor(exchange)),
-        ...{ poolKey: target.key, ...(target.tls ? { securedTarget: target } : {}) },
-        host: target.host,
-        port: target.port,
-        method: exchange.method,
-        path: exchange.target,
-        headers: exchange.headers.toFlat() as unknown as Record<string, string>,
-        setHost: false,
-      })
-      let phase: Phase = 'connecting'
-      let timer: NodeJS.Timeout | undefined
-      outgoing.once('finish', () => {
-        if (outgoing.destroyed || answering.hasHead) return
-        timer = setTimeout(() => outgoing.destroy(coded(RESPONSE_TIMEOUT, 'no response in time')), this.#limits.responseMs)
-      })
-      const clientGone = (): void => {
-        outgoing.destroy()
-        if (!answering.hasHead) outcome.status = 499
-        resolve()
-      }
-      request.stream.once('close', clientGone)
-      outgoing.once('close', () => clearTimeout(timer))
-      outgoing.once('socket', (socket) => {
-        const connected = (): void => {
-          phase = outgoing.reusedSocket ? 'reused-connection' : 'fresh-connection'
-          sendBody(call, outgoing)
-        }
-        if (!isConnecting(socket)) return connected()
-        const dialTimer = setTimeout(() => outgoing.destroy(coded(DIAL_TIMEOUT, 'no connection in time')), this.#limits.dialMs)
-        socket.once(connectEventOf(socket), connected)
-        socket.once('close', () => clearTimeout(dialTimer))
-        socket.once(connectEventOf(socket), () => clearTimeout(dialTimer))
-      })
-      outgoing.on('error', (error: NodeJS.ErrnoException) => {
-        if (answering.hasHead || request.stream.destroyed) return
-        request.stream.off('close', clientGone)
-        reject(attemptError({ phase, replayable }, target, error))
-      })
-      outgoing.once('response', (incoming) => {
-        clearTimeout(timer)
-        const headers = RawHeaders.from(incoming.rawHeaders)
-        toClientHeaders(exchange, headers)
-        forwarding.answered(headers)
-        relay(call, incoming, headers)
-      })
-      outgoing.on('information', ({ statusCode, rawHeaders }) => {
-        if (statusCode > 100) answering.inform(statusCode, withoutConnection(rawHeaders))
-      })
-    })
   }
 }
 
@@ -269,46 +195,6 @@ function watchBody(request: Http2ServerRequest, { outcome }: Exchange, idleMs: n
   timer.unref()
   request.once('end', () => clearInterval(timer))
   request.stream.once('close', () => clearInterval(timer))
-}
-
-function withoutConnection(rawHeaders: string[]): RawHeaders {
-  const headers = RawHeaders.from(rawHeaders)
-  removeHopByHop(headers, { keepTrailer: false })
-  headers.remove('content-length', 'x-cf-proxy-signature')
-  return headers
-}
-
-function relay({ exchange, answering }: StreamCall, incoming: IncomingMessage, headers: RawHeaders): void {
-  const { outcome } = exchange
-  outcome.status = incoming.statusCode ?? 502
-  headers.remove('trailer')
-  answering.head(outcome.status, headers, false)
-  incoming.on('data', (chunk: Buffer) => (outcome.responseBytes += chunk.length))
-  incoming.once('end', () => answering.trailers(RawHeaders.from(incoming.rawTrailers)))
-  incoming.once('error', () => undefined)
-  incoming.once('close', () => {
-    if (incoming.complete) return
-    outcome.routerError ??= 'endpoint_failure (response cut off)'
-    answering.destroy()
-  })
-  incoming.pipe(answering.body)
-}
-
-function sendBody({ exchange, request, response }: StreamCall, outgoing: ClientRequest): void {
-  if (!exchange.hasBody) {
-    outgoing.end()
-    return
-  }
-  if (exchange.expectsContinue) response.writeContinue()
-  request.on('data', (chunk: Buffer) => (exchange.outcome.requestBytes += chunk.length))
-  request.once('end', () => {
-    const trailers = request.rawTrailers
-    if (trailers.length > 0)
-      outgoing.addTrailers(
-        trailers.flatMap((name, i): [string, string][] => (i % 2 === 0 ? [[name, trailers[i + 1] ?? '']] : [])),
-      )
-  })
-  request.pipe(outgoing)
 }
 
 /** Handlers know Node's HTTP/1.1 objects; those of its HTTP/2 compatibility layer are made to be used in their place. */

@@ -5,12 +5,12 @@ import { presentAnswer } from '../answers.js'
 import { attemptError, coded, DIAL_TIMEOUT, isReplayable, RESPONSE_TIMEOUT, type AttemptError, type Phase } from '../failures.js'
 import type { Exchange } from '../proxy/exchange.js'
 import type { Forwarding, NextTry, Target } from '../proxy/forwarding.js'
-import type { Handler } from '../proxy/handler.js'
 import type { InstanceTls } from '../tls/instance-tls.js'
 import { LIMITS, type Limits } from '../proxy/limits.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
 import { toClientHeaders } from '../proxy/response-headers.js'
-import { answerBy, answeringTo, fromHttp2, toHttp2, type Answering } from './answering.js'
+import { answerBy, answeringTo, fromHttp2, toHttp2 } from './answering.js'
+import { Http1Attempts, type HeldCall } from './http1-attempts.js'
 
 /** One connection to an instance, and how many requests are under way on it. */
 interface Link {
@@ -31,11 +31,15 @@ interface Place {
 /** Connections to instances that speak HTTP/2, by prior knowledge: one for each, and more when it has as many requests as it takes. */
 export class Http2Endpoints {
   readonly #links = new Map<string, Link[]>()
+  /** For requests that go on to an instance of their route that speaks HTTP/1.1. */
+  readonly http1: Http1Attempts
 
   constructor(
     readonly limits: Limits = LIMITS,
     private readonly instanceTls?: InstanceTls,
-  ) {}
+  ) {
+    this.http1 = new Http1Attempts(limits, instanceTls)
+  }
 
   /** Resolves when there is a connection; rejects with the reason why there is none. */
   async enter(target: Target): Promise<Place> {
@@ -54,6 +58,7 @@ export class Http2Endpoints {
 
   /** Closes what leads to an instance that is gone, once its requests are answered. */
   forget(key: string): void {
+    this.http1.forget(key)
     const links = this.#links.get(key) ?? []
     this.#links.delete(key)
     for (const { opening } of links)
@@ -65,6 +70,7 @@ export class Http2Endpoints {
 
   close(): void {
     for (const key of [...this.#links.keys()]) this.forget(key)
+    this.http1.close()
   }
 
   #open(target: Target): Link {
@@ -140,7 +146,10 @@ function openSession(target: Target, dialMs: number, instanceTls: InstanceTls | 
   })
 }
 
-/** Takes tries at instances that speak HTTP/2 out of the data plane's hands; the policy stays the other forwarding's. */
+/**
+ * Takes tries at instances that speak HTTP/2 out of the data plane's hands; the policy stays the other forwarding's. The data plane gives
+ * the request away with that, so whatever is tried after such a try, by either protocol, is tried from here.
+ */
 export class Http2Forwarding implements Forwarding {
   constructor(
     private readonly inner: Forwarding,
@@ -150,8 +159,12 @@ export class Http2Forwarding implements Forwarding {
 
   next(): NextTry {
     const step = this.inner.next()
-    if (step.do !== 'try' || this.exchange.outcome.endpoint?.protocol !== 'http2') return step
-    return { do: 'handle', handler: this.#handlerFor(step.target) }
+    if (step.do !== 'try' || !this.#isHttp2) return step
+    return {
+      do: 'handle',
+      handler: (exchange, request, response) =>
+        this.#tryHttp2({ exchange, request, response, answering: answeringTo(response) }, step.target),
+    }
   }
   failed(error: AttemptError): void {
     this.inner.failed(error)
@@ -166,19 +179,20 @@ export class Http2Forwarding implements Forwarding {
     this.inner.end()
   }
 
-  #handlerFor(target: Target): Handler {
-    return (exchange, request, response) => {
-      const passing: Passing = { exchange, request, response, answering: answeringTo(response), target }
-      this.endpoints.enter(target).then(
-        (place) => this.#passOn(place, passing),
-        (error: unknown) => this.#failed(passing, 'connecting', asError(error)),
-      )
-    }
+  get #isHttp2(): boolean {
+    return this.exchange.outcome.endpoint?.protocol === 'http2'
   }
 
-  #passOn({ session, leave, drop }: Place, passing: Passing): void {
-    const { exchange, response, answering } = passing
-    if (response.destroyed) return leave()
+  #tryHttp2(call: HandedCall, target: Target): void {
+    this.endpoints.enter(target).then(
+      (place) => this.#passOn(place, call, target),
+      (error: unknown) => this.#failed(call, target, 'connecting', asError(error)),
+    )
+  }
+
+  #passOn({ session, leave, drop }: Place, call: HandedCall, target: Target): void {
+    const { exchange, response, answering } = call
+    if (answering.isGone) return leave()
     const { outcome } = exchange
     let stream: ClientHttp2Stream
     try {
@@ -196,7 +210,7 @@ export class Http2Forwarding implements Forwarding {
       // It ended a moment ago, and nothing was sent.
       leave()
       drop()
-      return this.#failed(passing, 'reused-connection', asError(error), true)
+      return this.#failed(call, target, 'reused-connection', asError(error), true)
     }
     let timer: NodeJS.Timeout | undefined
     const awaitAnswer = (): void => {
@@ -214,10 +228,10 @@ export class Http2Forwarding implements Forwarding {
     }
     response.once('close', clientGone)
     if (exchange.hasBody) {
-      sendBody(stream, passing)
+      sendBody(stream, call)
       stream.once('finish', awaitAnswer)
     } else awaitAnswer()
-    stream.on('data', (chunk: Buffer) => (outcome.responseBytes += chunk.length))
+    if (!answering.isCounted) stream.on('data', (chunk: Buffer) => (outcome.responseBytes += chunk.length))
     stream.on('headers', (fields) => {
       const headers = fromHttp2(fields)
       headers.remove('x-cf-proxy-signature')
@@ -240,10 +254,10 @@ export class Http2Forwarding implements Forwarding {
     stream.once('close', () => {
       settle()
       if (!answering.hasHead) {
-        if (response.destroyed) return
+        if (answering.isGone) return
         const refused = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM
         if (refused) drop()
-        return this.#failed(passing, 'reused-connection', failure ?? ended(), refused && !exchange.hasBody)
+        return this.#failed(call, target, 'reused-connection', failure ?? ended(), refused && !exchange.hasBody)
       }
       if (failure === undefined && stream.rstCode === constants.NGHTTP2_NO_ERROR) return
       if (answering.body.writableEnded) return
@@ -253,26 +267,41 @@ export class Http2Forwarding implements Forwarding {
   }
 
   /** `untouched`: the instance has seen nothing of the request, whatever it is. */
-  #failed({ exchange, request, response, answering, target }: Passing, phase: Phase, error: Error, untouched = false): void {
-    this.inner.failed(attemptError({ phase, replayable: untouched || isReplayable(exchange) }, target, sessionError(error)))
-    // The next instance; one that speaks HTTP/1.1 cannot be reached from here, since the data plane has handed the request over.
-    const step = this.next()
-    if (step.do === 'handle') return step.handler(exchange, request, response)
-    const answer =
-      step.do === 'answer'
-        ? step.answer
-        : presentAnswer('endpointFailure', { host: exchange.hostHeader, detail: 'no instance that speaks HTTP/2 is left' })
-    answerBy(answering, exchange, answer)
+  #failed(call: HandedCall, target: Target, phase: Phase, error: Error, untouched = false): void {
+    this.inner.failed(attemptError({ phase, replayable: untouched || isReplayable(call.exchange) }, target, sessionError(error)))
+    this.#goOn(call)
+  }
+
+  /** The next try, wherever it leads. */
+  #goOn(call: HandedCall): void {
+    const { exchange, request, response, answering } = call
+    if (answering.isGone) return
+    const step = this.inner.next()
+    switch (step.do) {
+      case 'answer':
+        return answerBy(answering, exchange, step.answer)
+      case 'handle':
+        return step.handler(exchange, request, response)
+      case 'wait':
+        setTimeout(() => this.#goOn(call), step.forMs)
+        return
+      case 'try':
+        if (this.#isHttp2) return this.#tryHttp2(call, step.target)
+        this.endpoints.http1.try(call, this.inner, step.target, step.fresh).then(
+          (failure) => {
+            if (!failure) return
+            this.inner.failed(failure)
+            this.#goOn(call)
+          },
+          // What cannot even be asked is the router's own fault.
+          () => answerBy(answering, exchange, presentAnswer('unknownFailure', { host: exchange.hostHeader })),
+        )
+    }
   }
 }
 
-interface Passing {
-  readonly exchange: Exchange
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-  readonly answering: Answering
-  readonly target: Target
-}
+/** A request that the data plane has given away. */
+type HandedCall = HeldCall & { readonly request: IncomingMessage; readonly response: ServerResponse }
 
 const asError = (error: unknown): NodeJS.ErrnoException => (error instanceof Error ? error : new Error(String(error)))
 const ended = (): NodeJS.ErrnoException => coded('ECONNRESET', 'the stream ended without an answer')
@@ -283,13 +312,13 @@ function sessionError(error: NodeJS.ErrnoException): NodeJS.ErrnoException {
   return isEnd ? coded('ECONNRESET', error.message) : error
 }
 
-function sendBody(stream: ClientHttp2Stream, { exchange, request, response, answering }: Passing): void {
+function sendBody(stream: ClientHttp2Stream, { exchange, request, response, answering }: HandedCall): void {
   if (exchange.expectsContinue && !answering.hasHead) response.writeContinue()
   stream.once('wantTrailers', () => {
     const trailers = RawHeaders.from(request.rawTrailers)
     if (!stream.destroyed) stream.sendTrailers(toHttp2(trailers))
   })
-  request.on('data', (chunk: Buffer) => (exchange.outcome.requestBytes += chunk.length))
+  if (!answering.isCounted) request.on('data', (chunk: Buffer) => (exchange.outcome.requestBytes += chunk.length))
   request.once('error', () => stream.close(constants.NGHTTP2_CANCEL))
   request.pipe(stream)
 }

@@ -7,7 +7,7 @@ import {
   type ClientHttp2Session,
   type OutgoingHttpHeaders,
 } from 'node:http2'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,6 +17,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/gl
 import type { LogLine, RouteEndpoint } from '@bloomery/contracts'
 import { createAuthority, issueServerCertificate } from '@bloomery/pki'
 import { silentLogger } from '@bloomery/telemetry'
+import { eventually } from '@bloomery/testing'
 import { recordExchange } from '../access-log/record-exchange.js'
 import { anEndpoint, aRoute } from '../fake-scheduler.fixture.js'
 import { bindSocket } from '../holder/listening-sockets.js'
@@ -227,6 +228,63 @@ describe('instances that speak HTTP/2', () => {
     expect(await send(httpPort, 'dead.test')).toMatchObject({ status: 502, headers: { 'x-cf-routererror': /^endpoint_failure/ } })
     publish('half.test', dead, { ...anEndpoint({ port: (server.address() as AddressInfo).port }), protocol: 'http2' })
     for (let i = 0; i < 3; i++) expect((await send(httpPort, 'half.test')).status).toBe(200)
+  })
+})
+
+describe('instances of one route that speak different protocols', () => {
+  const echo: RequestListener = (request, response) => {
+    let body = ''
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    request.on('end', () => response.end(`${request.httpVersion} ${request.method} ${body}`))
+  }
+  async function http2Backend(): Promise<number> {
+    const server = createHttp2Server((request, response) =>
+      echo(request as unknown as IncomingMessage, response as unknown as ServerResponse),
+    )
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    closing.push(() => server.close())
+    return (server.address() as AddressInfo).port
+  }
+  const ways = {
+    'HTTP/1.1': async (host: string) => (await send(httpPort, host, { method: 'PUT', body: 'hello' })).body,
+    'HTTP/2': async (host: string) => (await ask(client(), { ':path': '/', ':method': 'PUT', ':authority': host }, 'hello')).body,
+  }
+
+  describe.each(['HTTP/1.1', 'HTTP/2'] as const)('asked by a client over %s', (way) => {
+    it.each([
+      ['HTTP/2', 'HTTP/1.1', 'http2', 'http1', '1.1'],
+      ['HTTP/1.1', 'HTTP/2', 'http1', 'http2', '2.0'],
+    ] as const)(
+      'stand in for each other: one over %s refuses, one over %s answers',
+      async (_one, _other, dead, alive, version) => {
+        const refusing = bindSocket('127.0.0.1', 0, 'refuses')
+        const failing = anEndpoint({ port: refusing.port, protocol: dead })
+        const serving = anEndpoint({ port: alive === 'http2' ? await http2Backend() : await backend(echo), protocol: alive })
+        publish('mixed.test', failing, serving)
+        // By turns: one of the two begins with the instance that refuses.
+        const answers = [await ways[way]('mixed.test'), await ways[way]('mixed.test')]
+        refusing.close()
+        expect(answers).toEqual([`${version} PUT hello`, `${version} PUT hello`])
+        expect(table.health.isFailed(failing)).toBe(true)
+        // What was sent and answered is counted once, whoever passed it on.
+        await eventually(() => lines.length === 2)
+        for (const { text } of lines) expect(text).toMatch(/" 200 5 13 /)
+      },
+    )
+
+    it('answer for the last one where none is left', async () => {
+      const refusing = [bindSocket('127.0.0.1', 0, 'one'), bindSocket('127.0.0.1', 0, 'two')]
+      const [one = 0, two = 0] = refusing.map(({ port }) => port)
+      publish('none.test', anEndpoint({ port: one, protocol: 'http2' }), anEndpoint({ port: two, protocol: 'http1' }))
+      const answer = await (way === 'HTTP/2'
+        ? ask(client(), { ':path': '/', ':authority': 'none.test' })
+        : send(httpPort, 'none.test'))
+      for (const each of refusing) each.close()
+      expect(answer.status).toBe(502)
+      expect(answer.headers['x-cf-routererror']).toMatch(
+        /^endpoint_failure \(dial tcp 127\.0\.0\.1:\d+: connect: connection refused\)$/,
+      )
+    })
   })
 })
 
