@@ -16,7 +16,8 @@ export interface Verb {
   /** Resolves with the exit code, 0 where it gives none. Its code is loaded when it is called. */
   run(context: Context, operands: readonly string[], flags: FlagValues<Flags>): Promise<number | void>
 }
-export type VerbGroup = 'Getting started' | 'Apps' | 'Environment' | 'Routes' | 'Services' | 'Service administration' | 'Advanced'
+export type VerbGroup =
+  'Getting started' | 'Apps' | 'Environment' | 'Routes' | 'Spaces' | 'Services' | 'Service administration' | 'Advanced'
 
 interface VerbDefinition<O extends readonly string[], F extends Flags> {
   readonly name: string

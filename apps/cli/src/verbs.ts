@@ -1,5 +1,7 @@
 import type { Flags } from './command-line.js'
+import { ROUTE_VERBS } from './route-verbs.js'
 import { SERVICE_VERBS } from './service-verbs.js'
+import { SPACE_VERBS } from './space-verbs.js'
 import { STAGING_VERBS } from './staging-verbs.js'
 import { verb, type Verb } from './verb.js'
 
@@ -24,18 +26,6 @@ const size = {
     value: 'RATE',
     summary: 'log per second, e.g. 16K; -1 is unlimited',
   },
-} as const satisfies Flags
-
-const routeParts = {
-  hostname: {
-    kind: 'text',
-    short: 'n',
-    long: 'hostname',
-    value: 'HOST',
-    summary: 'host of the route; none is the domain itself',
-  },
-  path: { kind: 'text', long: 'path', value: 'PATH', summary: 'path that the route begins with' },
-  port: { kind: 'count', long: 'port', value: 'PORT', summary: 'port of a TCP route' },
 } as const satisfies Flags
 
 const target = {
@@ -264,32 +254,8 @@ export const VERBS: readonly Verb[] = [
     operands: ['APP_NAME', 'VARIABLE'],
     run: async (context, [name, variable]) => (await import('./commands/environment.js')).unsetVariable(context, name, variable),
   }),
-  verb({
-    name: 'routes',
-    alias: 'r',
-    group: 'Routes',
-    summary: 'List the routes of the space',
-    run: async (context) => (await import('./commands/routes.js')).listRoutes(context),
-  }),
-  verb({
-    name: 'map-route',
-    group: 'Routes',
-    summary: 'Lead a route to an app; makes the route where there is none',
-    operands: ['APP_NAME', 'DOMAIN'],
-    flags: routeParts,
-    examples: ['bloom map-route my-app apps.localhost --hostname blue'],
-    run: async (context, [name, domain], flags) => (await import('./commands/routes.js')).mapRoute(context, name, domain, flags),
-  }),
-  verb({
-    name: 'unmap-route',
-    group: 'Routes',
-    summary: 'Lead a route to an app no more; the route remains',
-    operands: ['APP_NAME', 'DOMAIN'],
-    flags: routeParts,
-    examples: ['bloom unmap-route my-app apps.localhost --hostname blue'],
-    run: async (context, [name, domain], flags) =>
-      (await import('./commands/routes.js')).unmapRoute(context, name, domain, flags),
-  }),
+  ...ROUTE_VERBS,
+  ...SPACE_VERBS,
   ...SERVICE_VERBS,
   ...STAGING_VERBS,
   verb({

@@ -45,7 +45,12 @@ export class FakeCloud {
 
   token(): string {
     const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
-    const claims = { exp: Math.floor(Date.now() / 1000) + this.tokenSeconds, user_name: 'admin', jti: String(this.issued) }
+    const claims = {
+      exp: Math.floor(Date.now() / 1000) + this.tokenSeconds,
+      user_name: 'admin',
+      user_id: 'admin-guid',
+      jti: String(this.issued),
+    }
     return `${part({ alg: 'HS256' })}.${part(claims)}.c2ln`
   }
 

@@ -36,6 +36,7 @@ export type {
   Process,
   Relationship,
   Route,
+  RouterGroup,
   ServiceBroker,
   ServiceInstance,
   ServiceOffering,

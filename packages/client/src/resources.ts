@@ -80,14 +80,30 @@ export interface Deployment {
 export interface Domain {
   readonly guid: string
   readonly name: string
+  readonly internal?: boolean
+  readonly supported_protocols?: readonly string[]
+  readonly relationships?: { readonly organization: Relationship }
+}
+/** As the routing API has it. */
+export interface RouterGroup {
+  readonly guid: string
+  readonly name: string
+  readonly type: string
+  readonly reservable_ports?: string | null
 }
 export interface Route {
   readonly guid: string
   readonly url: string
   readonly host: string
   readonly path: string
+  readonly port?: number | null
   readonly protocol: string
-  readonly destinations: readonly { readonly guid: string | null; readonly app: { readonly guid: string } }[]
+  readonly options?: Readonly<Record<string, string | number>> | null
+  readonly destinations: readonly {
+    readonly guid: string | null
+    readonly app: { readonly guid: string }
+    readonly protocol?: string | null
+  }[]
   readonly relationships: { readonly space: Relationship; readonly domain: Relationship }
 }
 export interface Job {

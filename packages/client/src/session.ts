@@ -87,6 +87,12 @@ export class Session {
     return typeof name === 'string' ? name : 'unknown'
   }
 
+  /** Whom the token belongs to; undefined for clients, which are no users. */
+  get userGuid(): string | undefined {
+    const guid = claimsOf(this.tokens.accessToken)['user_id']
+    return typeof guid === 'string' ? guid : undefined
+  }
+
   private async renew(): Promise<Tokens> {
     const { refreshToken, client } = this.tokens
     if (client) this.tokens = await requestTokens(this.http, this.endpoints, { kind: 'client', ...client })
