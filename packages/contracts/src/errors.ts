@@ -36,6 +36,11 @@ export const CF_ERRORS = {
     title: 'CF-ServiceInstanceWithInaccessiblePlanNotUpdateable',
     status: 422,
   },
+  ServiceFetchBindingParametersNotSupported: {
+    code: 90007,
+    title: 'CF-ServiceFetchBindingParametersNotSupported',
+    status: 400,
+  },
   AsyncServiceBindingOperationInProgress: {
     code: 90008,
     title: 'CF-AsyncServiceBindingOperationInProgress',

@@ -38,14 +38,16 @@ export async function requireBindable(tx: Transaction, instance: ManagedInstance
     throw unprocessable(
       `The service instance cannot be bound because there is an operation in progress for the service broker, or its catalog could not be read.`,
     )
-  await requireIdle(tx, instance)
   if (isFailedCreate(instance.lastOperation))
-    throw unprocessable(`The service instance ${instance.name} was not created; delete it and create it again.`)
+    throw new CfError('ServiceInstanceNotFound', `The service instance could not be found: ${instance.name}`)
+  await requireIdle(tx, instance, 'bind')
   const fault = unusable(instance)
   if (fault) throw fault
 }
 
 export const isFailedCreate = (operation: unknown): boolean => hasState(operation, 'create', 'failed')
+/** It goes, or would not go when it was to. */
+export const isLeaving = (operation: unknown): boolean => (operation as { type?: unknown } | null | undefined)?.type === 'delete'
 export const isCreating = (operation: unknown): boolean =>
   hasState(operation, 'create', 'initial') || hasState(operation, 'create', 'in progress')
 

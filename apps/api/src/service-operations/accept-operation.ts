@@ -28,7 +28,7 @@ export async function acceptOperation(
 export async function requireIdle(
   tx: Transaction,
   instance: { readonly guid: string; readonly name: string },
-  wanted: OperationType = 'update',
+  wanted: OperationType | 'bind' | 'unbind' = 'update',
 ): Promise<void> {
   const pending = await tx.serviceOperation.findMany({
     where: { resourceType: 'instance', resourceGuid: instance.guid },
@@ -36,12 +36,12 @@ export async function requireIdle(
   })
   if (
     mayStart(
-      wanted,
+      wanted === 'delete' ? 'delete' : 'update',
       pending.map(({ type, phase }) => ({ type: type as OperationType, accepted: phase === 'polling' })),
     )
   )
     return
-  throw wanted === 'delete'
+  throw wanted !== 'update'
     ? unprocessable('There is an operation in progress for the service instance.')
     : new CfError('AsyncServiceInstanceOperationInProgress', `An operation for service instance ${instance.name} is in progress.`)
 }

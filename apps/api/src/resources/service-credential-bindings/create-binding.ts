@@ -8,6 +8,7 @@ import {
   type BoundInstance,
   isCreating,
   isFailedCreate,
+  isLeaving,
   isManaged,
   lockBoundInstance,
   type ManagedInstance,
@@ -88,7 +89,10 @@ export async function createKey(
   })
   if (same && !isFailedCreate(same.lastOperation))
     throw unprocessable(
-      `The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with name '${wanted.name}'.`,
+      'The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with ' +
+        (isLeaving(same.lastOperation)
+          ? `the name '${wanted.name}' that is getting deleted or its deletion failed.`
+          : `name '${wanted.name}'.`),
     )
   if (same) await tx.credentialBinding.delete({ where: { guid: same.guid } })
   await requireKeyQuota(tx, instance.space)
@@ -110,11 +114,16 @@ async function requireFreePlace(
   await tx.credentialBinding.deleteMany({ where: { guid: { in: failed.map(({ guid }) => guid) } } })
   const present = all.filter((each) => !failed.includes(each))
   const same = present.filter(({ serviceInstanceGuid }) => serviceInstanceGuid === instance.guid)
-  if (same.some(({ lastOperation: operation }) => isCreating(operation)))
-    throw unprocessable('There is already a bind in progress for this service instance and app')
+  const making = same.find((each) => isCreating(each.lastOperation))
+  if (making)
+    throw unprocessable(`There is already a binding in progress for this service instance and app (binding guid: ${making.guid})`)
+  if (same.some((each) => isLeaving(each.lastOperation)))
+    throw unprocessable('A binding for this service instance and app is getting deleted or its deletion failed')
   if (same.length > 0 && strategy !== 'multiple') throw unprocessable('The app is already bound to the service instance')
   if (same.length >= MAX_BINDINGS_OF_PAIR)
-    throw unprocessable(`The app has too many bindings to this service instance (limit: ${MAX_BINDINGS_OF_PAIR})`)
+    throw unprocessable(
+      `The app has too many bindings to this service instance (limit: ${MAX_BINDINGS_OF_PAIR}). Consider deleting existing/orphaned bindings.`,
+    )
   // Bindings of one instance take turns under one name when credentials are rotated.
   if (name !== null && present.some((each) => each.name === name && each.serviceInstanceGuid !== instance.guid))
     throw unprocessable(

@@ -31,7 +31,7 @@ export async function deleteBinding(
     return { isGone: true, jobGuid: undefined }
   }
   await tx.$executeRaw`SELECT 1 FROM service_instances WHERE guid = ${instance.guid} FOR NO KEY UPDATE`
-  if (as === 'itself') await requireIdle(tx, instance)
+  if (as === 'itself') await requireIdle(tx, instance, 'unbind')
   const making = await tx.serviceOperation.findFirst({
     where: { resourceType: 'credential_binding', resourceGuid: binding.guid, type: 'create' },
   })

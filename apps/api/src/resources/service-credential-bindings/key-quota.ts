@@ -15,6 +15,6 @@ export async function requireKeyQuota(tx: Transaction, space: SpaceInOrganizatio
   for (const [scope, limit, where] of scopes) {
     if (limit === null || limit === undefined) continue
     if ((await tx.credentialBinding.count({ where: { type: 'key', ...where } })) >= limit)
-      throw unprocessable(`You have exceeded your ${scope}'s limit for service keys.`)
+      throw unprocessable(`You have exceeded your ${scope}'s limit for service binding of type key.`)
   }
 }

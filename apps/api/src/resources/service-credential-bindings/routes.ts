@@ -25,6 +25,7 @@ import { bindingCredentialsContext, Credentials, instanceCredentialsContext } fr
 import { recordBindingEvent } from './binding-events.js'
 import { bindHandler } from './bind-handler.js'
 import { BINDING_PARTS, spaceOfBinding, type BindingParts } from './binding-parts.js'
+import { isBeingDeleted } from '../service-instances/last-operation.js'
 import { createAppBinding, createKey, type MadeBinding, type NewBinding } from './create-binding.js'
 import { deleteBinding } from './delete-binding.js'
 import { BINDING_INCLUDES, includedOf, listBindings } from './list-bindings.js'
@@ -92,7 +93,10 @@ export function serviceCredentialBindingRoutes(app: FastifyInstance, context: Co
     const binding = await find(request, 'space.read_secrets')
     const { serviceInstance: instance } = binding
     if (!isManaged(instance) || !instance.plan.offering.bindingsRetrievable)
-      throw new CfError('BadRequest', 'This service does not support fetching service binding parameters.')
+      throw new CfError(
+        'ServiceFetchBindingParametersNotSupported',
+        'This service does not support fetching service binding parameters.',
+      )
     requireMade(binding)
     const target = bindingTarget(instance, binding.guid)
     const client = await context.brokers.of(target.brokerGuid)
@@ -121,6 +125,7 @@ export function serviceCredentialBindingRoutes(app: FastifyInstance, context: Co
 
   app.patch<ByGuid>(PATH, { config: { permission: 'space.develop' } }, async (request) => {
     const binding = await find(request, 'space.develop')
+    if (isBeingDeleted(binding)) throw unprocessable('The service binding is being deleted')
     const { metadata } = parseBody(UpdateBinding, request.body)
     const updated = await db.$transaction(async (tx) => {
       await recordBindingEvent(tx, actorOf(request), binding, spaceOfBinding(binding), 'update')

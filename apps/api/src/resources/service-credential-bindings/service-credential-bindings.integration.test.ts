@@ -124,7 +124,9 @@ describe('app bindings of managed services', () => {
     const [binding] = await list(`app_guids=${app}`)
     expect((await place.developer.get(`${PATH}/${binding.guid}/details`)).status).toBe(404)
     expect((await place.developer.get(`/v3/apps/${app}/env`)).body.system_env_json.VCAP_SERVICES).toEqual({})
-    expect((await post(place.developer, service.guid, { app })).text).toContain('already a bind in progress')
+    expect((await post(place.developer, service.guid, { app })).body.errors[0].detail).toBe(
+      `There is already a binding in progress for this service instance and app (binding guid: ${binding.guid})`,
+    )
     expect(await place.developer.job(answer)).toMatchObject({ state: 'COMPLETE' })
     expect((await place.developer.get(`${PATH}/${binding.guid}/details`)).body.credentials).toEqual({ fetched: binding.guid })
     expect(broker.of('GET', 'last_operation')[0]?.query.get('operation')).toBe('op-1')
@@ -179,6 +181,9 @@ describe('app bindings of managed services', () => {
     const job = await place.developer.job(await place.developer.delete(`${PATH}/${binding.guid}`))
     expect(job).toMatchObject({ state: 'FAILED' })
     expect((await list(`app_guids=${app}`))[0].last_operation).toMatchObject({ type: 'delete', state: 'failed' })
+    expect((await post(place.developer, service.guid, { app })).body.errors[0].detail).toBe(
+      'A binding for this service instance and app is getting deleted or its deletion failed',
+    )
     expect((await place.developer.get(`/v3/apps/${app}/env`)).body.system_env_json.VCAP_SERVICES.mysql).toHaveLength(1)
     const whole = await place.developer.job(await place.developer.delete(`/v3/apps/${app}`))
     expect(whole.errors[0].detail).toMatch(/could not be unbound: .*still busy/)
@@ -213,6 +218,49 @@ describe('app bindings of managed services', () => {
     const service = await anInstance()
     expect((await post(place.auditor, service.guid, { app })).status).toBe(403)
     expect((await post(place.stranger, service.guid, { app })).status).toBe(422)
+    const at = new Date().toISOString()
+    await api.context.db.serviceInstance.update({
+      where: { guid: service.guid },
+      data: { lastOperation: { type: 'create', state: 'failed', description: '', created_at: at, updated_at: at } },
+    })
+    const failed = await post(place.developer, service.guid, { app })
+    expect([failed.status, failed.body.errors[0].title]).toEqual([404, 'CF-ServiceInstanceNotFound'])
+  })
+
+  it('of a key that its broker does not let go of, or of an instance that is worked on, wait for that', async () => {
+    const [app, service] = [await anApp(), await anInstance()]
+    await place.developer.job(await post(place.developer, service.guid, { name: 'k' }))
+    const [key] = await list(`service_instance_guids=${service.guid}`)
+    broker.answer = (call) => (call.method === 'DELETE' ? { status: 500, body: { description: 'still busy' } } : undefined)
+    expect((await place.developer.job(await place.developer.delete(`${PATH}/${key.guid}`))).state).toBe('FAILED')
+    expect((await post(place.developer, service.guid, { name: 'k' })).body.errors[0].detail).toBe(
+      "The binding name is invalid. Key binding names must be unique. The service instance already has a key binding with the name 'k' that is getting deleted or its deletion failed.",
+    )
+    await api.context.db.credentialBinding.update({
+      where: { guid: key.guid },
+      data: { lastOperation: { ...key.last_operation, type: 'delete', state: 'in progress' } },
+    })
+    expect((await place.developer.patch(`${PATH}/${key.guid}`, { metadata: {} })).body.errors[0].detail).toBe(
+      'The service binding is being deleted',
+    )
+    await api.context.db.serviceOperation.create({
+      data: {
+        guid: randomUUID(),
+        resourceType: 'instance',
+        resourceGuid: service.guid,
+        serviceInstanceGuid: service.guid,
+        type: 'update',
+        nextRunAt: new Date('2100-01-01'),
+      },
+    })
+    for (const answer of [
+      await post(place.developer, service.guid, { app }),
+      await place.developer.delete(`${PATH}/${key.guid}`),
+    ])
+      expect([answer.status, answer.body.errors[0].detail]).toEqual([
+        422,
+        'There is an operation in progress for the service instance.',
+      ])
   })
 
   it('cross spaces only where the instance is shared', async () => {

@@ -35,13 +35,13 @@ export async function createRouteBinding(
   const route = await tx.route.findUnique({ where: { guid: wanted.routeGuid }, include: { domain: true } })
   if (!route) throw notFound('Route')
   const instance = await lockBoundInstance(tx, wanted.serviceInstanceGuid)
-  if (instance.spaceGuid !== route.spaceGuid) throw unprocessable('The service instance and the route are in different spaces.')
-  if (route.domain.internal) throw unprocessable('Route services cannot be bound to internal routes.')
+  if (instance.spaceGuid !== route.spaceGuid) throw unprocessable('The service instance and the route are in different spaces')
+  if (route.domain.internal) throw unprocessable('Route services cannot be bound to internal routes')
   if (route.protocol === 'tcp') throw unprocessable('Route services can only be bound to HTTP routes.')
   requireRouteService(instance)
   if (isManaged(instance)) await requireBindable(tx, instance)
   else if (wanted.parameters && Object.keys(wanted.parameters).length > 0)
-    throw unprocessable('Binding parameters are not supported for user-provided service instances.')
+    throw unprocessable('Binding parameters are not supported for user-provided service instances')
   await requireFree(tx, wanted)
   const now = new Date()
   const isAsked = isManaged(instance)
@@ -78,7 +78,7 @@ function requireRouteService(instance: BoundInstance): void {
   const isOne = isManaged(instance)
     ? instance.plan.offering.requires.includes('route_forwarding')
     : (instance.routeServiceUrl ?? '') !== ''
-  if (!isOne) throw unprocessable('This service instance does not support route binding.')
+  if (!isOne) throw unprocessable('This service instance does not support route binding')
 }
 
 /** One route has one service in front. One that could not be made stands in nobody's way. */
@@ -89,7 +89,7 @@ async function requireFree(tx: Transaction, { routeGuid, serviceInstanceGuid }: 
     await tx.routeBinding.delete({ where: { guid: present.guid } })
     return
   }
-  if (isCreating(present.lastOperation)) throw unprocessable('There is an operation in progress for the service route binding.')
+  if (isCreating(present.lastOperation)) throw unprocessable('There is an operation in progress for the service binding.')
   throw present.serviceInstanceGuid === serviceInstanceGuid
     ? new CfError('ServiceInstanceAlreadyBoundToSameRoute', 'The route and service instance are already bound.')
     : unprocessable('A route may only be bound to a single service instance')

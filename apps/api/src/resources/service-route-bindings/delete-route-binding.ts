@@ -34,7 +34,7 @@ export async function deleteRouteBinding(
       which,
       new CfError('UnableToPerform', 'bind could not be completed: the binding was deleted meanwhile'),
     )
-  else if (making && as === 'itself') throw unprocessable('There is an operation in progress for the service route binding.')
+  else if (making && as === 'itself') throw unprocessable('There is an operation in progress for the service binding.')
   const { jobGuid } = await operations.enqueue(tx, {
     ...which,
     type: 'delete',

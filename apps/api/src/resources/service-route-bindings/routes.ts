@@ -10,6 +10,7 @@ import type { SpaceRight } from '../../http/permissions.js'
 import { actorOf } from '../../jobs/routes.js'
 import { bindingTarget, isManaged, isMade } from '../../service-bindings/bound-instance.js'
 import { brokerError } from '../../service-operations/broker-errors.js'
+import { isBeingDeleted } from '../service-instances/last-operation.js'
 import { ROUTE_BINDING_PARTS, type RouteBindingParts } from './binding-parts.js'
 import { createRouteBinding } from './create-route-binding.js'
 import { deleteRouteBinding } from './delete-route-binding.js'
@@ -58,8 +59,10 @@ export function serviceRouteBindingRoutes(app: FastifyInstance, context: Context
   app.get<ByGuid>(`${PATH}/parameters`, { config: { permission: 'space.read_secrets' } }, async (request, reply) => {
     const binding = await find(request, 'space.read_secrets')
     const { serviceInstance: instance } = binding
-    if (!isManaged(instance) || !instance.plan.offering.bindingsRetrievable)
-      throw new CfError('BadRequest', 'This service does not support fetching route bindings parameters.')
+    if (!isManaged(instance))
+      throw new CfError('BadRequest', 'user provided service instances do not support fetching route bindings parameters.')
+    if (!instance.plan.offering.bindingsRetrievable)
+      throw new CfError('BadRequest', 'this service does not support fetching route bindings parameters.')
     if (!isMade(binding.lastOperation)) throw notFound('Service route binding')
     const target = bindingTarget(instance, binding.guid)
     const client = await context.brokers.of(target.brokerGuid)
@@ -91,6 +94,7 @@ export function serviceRouteBindingRoutes(app: FastifyInstance, context: Context
 
   app.patch<ByGuid>(PATH, { config: { permission: 'space.develop' } }, async (request) => {
     const binding = await find(request, 'space.develop')
+    if (isBeingDeleted(binding)) throw unprocessable('The service route binding is being deleted')
     const { metadata } = parseBody(UpdateRouteBinding, request.body)
     const updated = await db.$transaction(async (tx) => {
       await recordRouteBindingEvent(tx, actorOf(request), binding, 'update')
