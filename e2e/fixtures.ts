@@ -1,4 +1,5 @@
-import { cpSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { REPOSITORY } from './platform.js'
@@ -63,5 +64,52 @@ class Server(ThreadingHTTPServer):
 Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 `,
 })
-/** How a {@link tinyApp} is pushed. */
+/**
+ * Speaks lines over TCP, and over TLS to whoever begins with it: answers each with its name before it. `dial HOST PORT` is answered with
+ * what that address says to a greeting.
+ */
+export function talkingApp(name: string): Record<string, string> {
+  const keys = folder({})
+  execFileSync(
+    'openssl',
+    ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'key.pem', '-out', 'cert.pem', '-days', '2', '-subj', '/CN=story'], // prettier-ignore
+    { cwd: keys, stdio: 'ignore' },
+  )
+  return {
+    Procfile: 'web: exec python3 server.py\n',
+    'key.pem': readFileSync(join(keys, 'key.pem'), 'utf8'),
+    'cert.pem': readFileSync(join(keys, 'cert.pem'), 'utf8'),
+    'server.py': `import os, socket, socketserver, ssl
+
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+TLS.load_cert_chain('cert.pem', 'key.pem')
+
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        try:
+            first = self.request.recv(1, socket.MSG_PEEK)
+            connection = TLS.wrap_socket(self.request, server_side=True) if first == b'\\x16' else self.request
+            for line in connection.makefile('r'):
+                connection.sendall(('${name}: ' + self.answer(line.strip()) + '\\n').encode())
+        except OSError:
+            pass
+
+    def answer(self, line):
+        if not line.startswith('dial '):
+            return line
+        _, host, port = line.split()
+        with socket.create_connection((host, int(port)), timeout=10) as other:
+            other.sendall(b'hello\\n')
+            return 'heard ' + other.makefile('r').readline().strip()
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
+`,
+  }
+}
+
+/** How a {@link tinyApp} or a {@link talkingApp} is pushed. */
 export const TINY = ['-m', '64M', '-b', 'binary_buildpack'] as const

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { availableDrivers, openDriver, type Driver } from './drivers.js'
-import { example, folder, versionedApp } from './fixtures.js'
+import { example, folder, talkingApp, TINY, versionedApp } from './fixtures.js'
 import { eventually, startPlatform, type Platform } from './platform.js'
+import { TcpLine } from './tcp-line.js'
 
 describe('pushing real source', () => {
   let platform: Platform
@@ -168,6 +169,55 @@ describe('pushing real source', () => {
       expect((await answers(name)).body).toMatch(expected)
       await driver.ok(['delete', name, '-f', '-r'])
     })
+  })
+
+  it('leads a port to apps, live, and by server name to one of several', async () => {
+    const driver = await openDriver(availableDrivers().at(-1) ?? 'bloom', platform)
+    try {
+      expect((await driver.ok(['router-groups'])).stdout).toMatch(/default-tcp\s+tcp/)
+      await driver.ok(['create-shared-domain', 'tcp.story.net', '--router-group', 'default-tcp'])
+      const created = await driver.ok(['create-route', 'tcp.story.net'])
+      const port = /tcp\.story\.net:(\d+)/.exec(created.all)?.[1] ?? ''
+      const route = ['tcp.story.net', '--port', port]
+      const push = (name: string) =>
+        driver.ok(['push', name, '-p', folder(talkingApp(name)), ...TINY, '--no-route', '-u', 'port'])
+      const says = (line: TcpLine, text: string) =>
+        eventually(`${text} is heard`, 15, () => Promise.resolve(line.heard), (heard) => heard.includes(text)) // prettier-ignore
+      // Each worker of the router hears of a change by itself, so whatever follows one is waited for.
+      const hears = (expected: string, { line = 'who?', ...options }: { line?: string; servername?: string } = {}) =>
+        eventually(`the answer is '${expected}'`, 15, () => TcpLine.ask(Number(port), line, options), (answer) => answer === expected) // prettier-ignore
+      await push('one')
+      await driver.ok(['map-route', 'one', ...route])
+      await hears('one: who?')
+
+      // Routes change under a connection that stays.
+      const open = new TcpLine(Number(port))
+      open.say('hello')
+      await says(open, 'one: hello')
+      await push('two')
+      await driver.ok(['map-route', 'two', ...route])
+      await driver.ok(['unmap-route', 'one', ...route])
+      await hears('two: who?')
+      // Instances reach the port, too, by a name of the platform.
+      await hears('two: heard two: hello', { line: `dial api.bloomery.localhost ${port}` })
+
+      await driver.ok(['create-route', ...route, '--hostname', 'db', '-o', 'sni=true'])
+      await driver.ok(['map-route', 'one', ...route, '--hostname', 'db'])
+      await hears('one: who?', { servername: 'db.tcp.story.net' })
+      await hears('two: who?', { servername: 'other.tcp.story.net' })
+      await hears('two: who?')
+
+      await driver.ok(['delete-route', ...route, '-f'])
+      await hears('')
+      await hears('one: who?', { servername: 'db.tcp.story.net' })
+      open.say('still there?')
+      await says(open, 'one: still there?')
+      open.close()
+      await driver.ok(['delete-shared-domain', 'tcp.story.net', '-f'])
+      for (const name of ['one', 'two']) await driver.ok(['delete', name, '-f'])
+    } finally {
+      driver.close()
+    }
   })
 
   it('pushes a manifest of two apps with variables, an environment and a random route', async () => {
