@@ -45,9 +45,13 @@ export class ClientChannel implements AnswerSink {
   #remaining = 0
   #ahead: Buffer | undefined
   #reading = false
+  /** The client has said that it sends no further request. */
+  #saidLast = false
   #paused = false
   #ended = false
   #written = -1
+  /** What waited for a client that is to have its answer before the end. */
+  #queued = 0
 
   constructor(
     private readonly socket: Socket,
@@ -111,7 +115,7 @@ export class ClientChannel implements AnswerSink {
     this.out.flush()
     if (this.#state === 'dead') return
     if (this.#state === 'raw') return this.#close()
-    if (this.closeAfter || this.#ended) return this.#close()
+    if (this.closeAfter || this.#ended) return this.#isThrough ? this.#part() : this.#close()
     if (!this.requestIsComplete) {
       // The client may go on sending for a while; when it ends, its next request is read as usual.
       this.deadline = this.deps.clock.now + this.deps.limits.lingerMs
@@ -150,8 +154,14 @@ export class ClientChannel implements AnswerSink {
         if (this.#parser.hasBegun) return this.#refuse('requestTimeout')
         return this.#close()
       case 'answer':
-        if (this.#ended && this.#written !== this.socket.bytesWritten) return this.#watchHalfClosed()
+        if (this.#ended && this.#written !== this.#bytesOut) return this.#watchHalfClosed()
         return this.destroy()
+      case 'closing': {
+        const { queued } = this.out
+        // It still takes what it was answered.
+        if (queued > 0 && queued !== this.#queued) return this.#beginClosing()
+        return this.destroy()
+      }
       default:
         this.destroy()
     }
@@ -254,6 +264,7 @@ export class ClientChannel implements AnswerSink {
       performance.timeOrigin + performance.now(),
     )
     this.closeAfter = !keepAlive
+    this.#saidLast = !keepAlive
     this.deadline = Infinity
     // Until the steps have read how the body is delimited nothing after the head is touched.
     this.#state = 'answer'
@@ -267,6 +278,7 @@ export class ClientChannel implements AnswerSink {
       this.#state = 'chunked'
       parser.startBody()
     }
+    if (exchange.hasBody) this.#saidLast = false
     relay.start(disposition)
   }
 
@@ -315,12 +327,34 @@ export class ClientChannel implements AnswerSink {
   /** Sends what there is to send, then ends; what the client still sends is read for a while, or it would miss the answer. */
   #close(): void {
     this.out.flush()
-    this.#state = 'closing'
     this.#ahead = undefined
-    this.deadline = this.deps.clock.now + this.deps.limits.lingerMs
+    this.#beginClosing()
     this.#resume()
     if (this.#ended) this.socket.destroySoon()
     else this.socket.end()
+  }
+
+  /**
+   * Whether nothing more is to be read: the client asked for the end itself, with a request without a body, and has sent nothing
+   * behind it.
+   */
+  get #isThrough(): boolean {
+    return this.#saidLast && this.#state === 'answer' && !this.#reading && !this.#ahead
+  }
+
+  /** Ends both directions, without waiting for the client to end its own. */
+  #part(): void {
+    // The other side of TLS is told.
+    if (!this.facts.secure && this.out.queued === 0) return this.destroy()
+    this.#beginClosing()
+    this.#resume()
+    this.socket.destroySoon()
+  }
+
+  #beginClosing(): void {
+    this.#state = 'closing'
+    this.#queued = this.out.queued
+    this.deadline = this.deps.clock.now + this.deps.limits.lingerMs
   }
 
   #onEnd(): void {
@@ -342,8 +376,12 @@ export class ClientChannel implements AnswerSink {
   }
 
   #watchHalfClosed(): void {
-    this.#written = this.socket.bytesWritten
+    this.#written = this.#bytesOut
     this.deadline = this.deps.clock.now + HALF_CLOSED_MS
+  }
+
+  get #bytesOut(): number {
+    return this.socket.bytesWritten + this.out.taken
   }
 
   #pause(): void {

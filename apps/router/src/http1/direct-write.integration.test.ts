@@ -43,6 +43,40 @@ describe('writing past the stream', () => {
     expect(received === sent).toBe(true)
   })
 
+  it('takes bytes as long as the system does, and keeps nothing of them', async () => {
+    const writer = new DirectWriter(near)
+    const bytes = Buffer.alloc(100_000)
+    const chunks: Buffer[] = []
+    for (let i = 0; ; i++) {
+      bytes.fill(i % 251)
+      const taken = writer.take(bytes)
+      chunks.push(Buffer.from(bytes.subarray(0, taken)))
+      if (taken < bytes.length) break
+    }
+    bytes.fill(0)
+    const sent = Buffer.concat(chunks)
+    expect(writer.taken).toBe(sent.length)
+    expect(writer.take(bytes)).toBe(0)
+    near.end()
+    const received: Buffer[] = []
+    far.on('data', (chunk: Buffer) => received.push(chunk))
+    far.resume()
+    await once(far, 'end')
+    expect(Buffer.concat(received).equals(sent)).toBe(true)
+  })
+
+  it('takes nothing while anything waits, or where the connection has ended', async () => {
+    const writer = new DirectWriter(near)
+    while (writer.pending === 0) writer.write('x'.repeat(100_000))
+    expect(writer.queued).toBeGreaterThan(0)
+    expect(writer.take(Buffer.from('x'))).toBe(0)
+    const closed = new Promise((resolve) => near.on('error', () => undefined).once('close', resolve))
+    far.resetAndDestroy()
+    await closed
+    expect(writer.take(Buffer.from('x'))).toBe(0)
+    expect(new DirectWriter(new PassThrough()).take(Buffer.from('x'))).toBe(0)
+  })
+
   it('ends with an error where the connection does', async () => {
     const writer = new DirectWriter(near)
     while (writer.pending === 0) writer.write('x'.repeat(100_000))

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
@@ -8,6 +9,9 @@ interface WriteRequest {
   oncomplete?: (status: number) => void
 }
 interface Handle {
+  readonly fd: number
+  /** Bytes that the system has not taken yet, the stream's own included. */
+  readonly writeQueueSize: number
   /** 0, or the error's number. */
   writeLatin1String(request: WriteRequest, text: string): number
 }
@@ -44,6 +48,7 @@ let spare = wrap && new wrap.WriteWrap()
 export class DirectWriter {
   readonly #socket: Socket | undefined
   #pending = 0
+  #taken = 0
 
   constructor(socket: Duplex) {
     this.#socket = wrap && socket instanceof Socket && !(socket instanceof TLSSocket) ? socket : undefined
@@ -54,26 +59,52 @@ export class DirectWriter {
     return this.#pending
   }
 
+  /** All that the system has not taken yet, where the socket's handle tells. */
+  get queued(): number | undefined {
+    return handleOf(this.#socket)?.writeQueueSize
+  }
+
+  /** Bytes that were written by {@link take}, of which the socket's own account does not know. */
+  get taken(): number {
+    return this.#taken
+  }
+
   /** Whether it was written, or will be; if not, it is for the stream. Latin-1: each character is a byte. */
   write(text: string): boolean {
     const socket = this.#socket
-    if (
-      !socket ||
-      !wrap ||
-      !spare ||
-      socket.connecting ||
-      socket.writableLength > 0 ||
-      socket.writableCorked > 0 ||
-      !socket.writable
-    )
-      return false
-    const { _handle: handle } = socket as unknown as { readonly _handle?: Partial<Handle> | null }
-    if (typeof handle?.writeLatin1String !== 'function') return false
+    const handle = this.#idleHandle()
+    if (!socket || !wrap || !spare || typeof handle?.writeLatin1String !== 'function') return false
     const request = spare
     const error = handle.writeLatin1String(request, text)
     if (error !== 0) this.#fail(socket, error)
     else if (wrap.streamBaseState[wrap.kLastWriteWasAsync] !== 0) this.#await(socket, request, text.length)
     return true
+  }
+
+  /**
+   * Writes as many of the bytes as the system takes at once, and says how many those are; the others are for the stream. Nothing of
+   * them is kept, so they may lie where the next read goes.
+   */
+  take(bytes: Buffer): number {
+    if (this.#pending > 0) return 0
+    const { fd = -1 } = this.#idleHandle() ?? {}
+    if (fd < 0) return 0
+    try {
+      const taken = writeSync(fd, bytes)
+      this.#taken += taken
+      return taken
+    } catch {
+      // It takes nothing now, or never will: the stream finds out.
+      return 0
+    }
+  }
+
+  /** The socket's handle where nothing of the stream's is under way. */
+  #idleHandle(): Partial<Handle> | undefined {
+    const socket = this.#socket
+    if (!socket || socket.connecting || socket.writableLength > 0 || socket.writableCorked > 0 || !socket.writable)
+      return undefined
+    return handleOf(socket)
   }
 
   #await(socket: Socket, request: WriteRequest, bytes: number): void {
@@ -91,6 +122,11 @@ export class DirectWriter {
   #fail(socket: Socket, error: number): void {
     process.nextTick(() => socket.destroy(writeError(error)))
   }
+}
+
+function handleOf(socket: Socket | undefined): Partial<Handle> | undefined {
+  const { _handle: handle } = (socket ?? {}) as { readonly _handle?: Partial<Handle> | null }
+  return handle ?? undefined
 }
 
 const writeError = (error: number): Error => {

@@ -178,6 +178,30 @@ describe('clients', () => {
     expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*late$/)
   })
 
+  it('that ask for the end of the connection get the whole answer and then that, without ending their own side', async () => {
+    const body = 'x'.repeat(4 * 1024 * 1024)
+    const backend = await startBackend((_message, response) => void response.end(body))
+    closers.push(backend.close)
+    const router = await routerTo(backend.port)
+    const socket = connect({ port: router.port, host: '127.0.0.1', allowHalfOpen: true })
+    const failed = once(socket, 'error') as Promise<[NodeJS.ErrnoException]>
+    socket.write(GET.replace('Host:', 'Connection: close\r\nHost:'))
+    let text = ''
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString('latin1')
+      // As slow a reader as makes the router wait for it.
+      socket.pause()
+      setImmediate(() => socket.resume())
+    })
+    await once(socket, 'end')
+    expect(text.slice(text.indexOf('\r\n\r\n') + 4) === body).toBe(true)
+    // Nobody is left to read it.
+    const more = (): void => void (socket.destroyed || socket.write('GET', () => setImmediate(more)))
+    more()
+    const [error] = await failed
+    expect(['EPIPE', 'ECONNRESET']).toContain(error.code)
+  })
+
   it('are told of what comes before the answer', async () => {
     const router = await routerTo(
       await saying('HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'),

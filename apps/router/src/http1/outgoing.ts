@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { DirectWriter } from './direct-write.js'
-import { writeCopied } from './read-buffer.js'
+import { prefixed, writeCopied } from './read-buffer.js'
 
 /** Up to here text and bytes go out as one string, which costs less than several buffers. */
 const GATHER_BYTES = 16 * 1024
@@ -29,14 +29,18 @@ export class Outgoing {
       this.#gathered += bytes.toString('latin1')
       return
     }
-    if (this.#gathered === '') {
+    const text = this.#gathered
+    const joined = text === '' ? bytes : prefixed(text, bytes)
+    if (!joined) {
+      this.socket.cork()
+      this.flush()
       writeCopied(this.socket, bytes)
+      this.socket.uncork()
       return
     }
-    this.socket.cork()
-    this.flush()
-    writeCopied(this.socket, bytes)
-    this.socket.uncork()
+    this.#gathered = ''
+    const taken = this.#direct.take(joined)
+    if (taken < joined.length) writeCopied(this.socket, taken === 0 ? joined : joined.subarray(taken))
   }
 
   /** Bytes as one chunk of a chunked body. */
@@ -52,6 +56,17 @@ export class Outgoing {
     const text = this.#gathered
     this.#gathered = ''
     if (!this.#direct.write(text)) this.socket.write(text, 'latin1')
+  }
+
+  /** Bytes that went past the socket's own account of them. */
+  get taken(): number {
+    return this.#direct.taken
+  }
+
+  /** Bytes that the system has not taken yet; less and less while the peer reads. */
+  get queued(): number {
+    const waiting = this.socket.writableLength + this.#direct.pending
+    return waiting === 0 ? 0 : (this.#direct.queued ?? waiting)
   }
 
   /** Whether the peer takes more. If not, 'drain' is emitted once it does. */

@@ -1,15 +1,33 @@
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import type { Duplex } from 'node:stream'
 
+/** What one read brings at most. Large bodies cost by the read; beyond this they no longer fit the processor's caches. */
+const READ_BYTES = 256 * 1024
+/** Before what is read there is always room for a text of this length, see {@link prefixed}. */
+const ROOM_BYTES = 16 * 1024
+
+const whole = Buffer.allocUnsafeSlow(ROOM_BYTES + READ_BYTES)
 /**
  * All plain sockets of the process read into one buffer: a read is over before the next one begins, and Node would otherwise allocate
  * 64 KB for each. Whoever keeps bytes beyond the call copies them.
  */
-const shared = Buffer.allocUnsafeSlow(64 * 1024)
+const shared = whole.subarray(ROOM_BYTES)
 
 /** The bytes themselves, or a copy where they would be overwritten by the next read. */
 export const keepable = (bytes: Buffer): Buffer => (bytes.buffer === shared.buffer ? Buffer.from(bytes) : bytes)
 
+/**
+ * Text and bytes in one piece, without copying the bytes: what lies before them in the shared buffer has been dealt with by then.
+ * Latin-1. Undefined where they lie elsewhere.
+ */
+export function prefixed(text: string, bytes: Buffer): Buffer | undefined {
+  const from = bytes.byteOffset - text.length
+  if (bytes.buffer !== shared.buffer || from < 0) return undefined
+  whole.write(text, from, 'latin1')
+  return whole.subarray(from, bytes.byteOffset + bytes.length)
+}
+
+const SPARE_BYTES = 64 * 1024
 const spare: Buffer[] = []
 const MAX_SPARE = 64
 
@@ -19,7 +37,11 @@ export function writeCopied(socket: Duplex, bytes: Buffer): void {
     socket.write(bytes)
     return
   }
-  const copy = spare.pop() ?? Buffer.allocUnsafeSlow(shared.length)
+  if (bytes.length > SPARE_BYTES) {
+    socket.write(Buffer.from(bytes))
+    return
+  }
+  const copy = spare.pop() ?? Buffer.allocUnsafeSlow(SPARE_BYTES)
   bytes.copy(copy)
   socket.write(copy.subarray(0, bytes.length), () => {
     if (spare.length < MAX_SPARE) spare.push(copy)
