@@ -6,7 +6,7 @@ import { type Bench, type BuildRow, type DropletRow, makeBench, serving } from '
 
 type BuildOptions = Parameters<Bench['addBuild']>[0]
 
-export const SYSTEM_BUILDPACKS: readonly string[] = [
+const SYSTEM_BUILDPACKS: readonly string[] = [
   'staticfile',
   'java',
   'ruby',
