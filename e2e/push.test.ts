@@ -172,7 +172,7 @@ describe('pushing real source', () => {
   })
 
   it('leads a port to apps, live, and by server name to one of several', async () => {
-    const driver = await openDriver(availableDrivers().at(-1) ?? 'bloom', platform)
+    const driver = await openDriver('bloom', platform)
     try {
       expect((await driver.ok(['router-groups'])).stdout).toMatch(/default-tcp\s+tcp/)
       await driver.ok(['create-shared-domain', 'tcp.story.net', '--router-group', 'default-tcp'])
