@@ -4,6 +4,7 @@ import { eventually, withPostgres } from '@bloomery/testing'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createConnection } from 'mysql2/promise'
 import { type EngineUnderTest, engineUnderTest } from '../testing/sql-engine.fixture.js'
+import type { ServerHost, Software } from '../servers/server-host.js'
 import type { Engine, Grant, Instance } from './engine.js'
 import { MysqlEngine } from './mysql/mysql.js'
 import { mysqlSoftware } from './mysql/software.js'
@@ -12,26 +13,44 @@ import { postgresSoftware } from './postgresql/software.js'
 
 const MIB = 1024 * 1024
 
-const software = postgresSoftware({ image: undefined, owner: serverUser('bloomery-services') })
-
-describe('an instance of postgresql that has outgrown its plan', () => {
+/** An engine with an instance that is bound, for the tests of a describe block. */
+function withBoundInstance(software: Software, make: (servers: ServerHost) => Engine) {
   const state = withPostgres({ migrated: false })
   let tested: EngineUnderTest
-  let engine: Engine
   let instance: Instance
   let grant: Grant
   beforeAll(async () => {
-    tested = await engineUnderTest(state.url, software, (servers) => new PostgresqlEngine(servers))
-    engine = tested.engine
+    tested = await engineUnderTest(state.url, software, make)
     instance = tested.instance()
-    await engine.provision(instance, AbortSignal.timeout(60_000))
-    grant = await engine.bind(instance, tested.user())
-  }, 90_000)
+    await tested.engine.provision(instance, AbortSignal.timeout(60_000))
+    grant = await tested.engine.bind(instance, tested.user())
+  }, 120_000)
   afterAll(() => tested?.close(), 60_000)
+  return {
+    get tested() {
+      return tested
+    },
+    get engine() {
+      return tested.engine
+    },
+    get instance() {
+      return instance
+    },
+    /** Where its user logs in. */
+    get uri() {
+      return String(grant.credentials['uri'])
+    },
+  }
+}
+
+const software = postgresSoftware({ image: undefined, owner: serverUser('bloomery-services') })
+
+describe('an instance of postgresql that has outgrown its plan', () => {
+  const given = withBoundInstance(software, (servers) => new PostgresqlEngine(servers))
 
   /** All in one session. */
   const ask = async (...texts: string[]): Promise<unknown[]> => {
-    const pool = createPool(String(grant.credentials['uri']), { max: 1 })
+    const pool = createPool(given.uri, { max: 1 })
     try {
       let last: unknown[] = []
       for (const text of texts) last = (await pool.query<Record<string, unknown>>(text)).rows
@@ -43,6 +62,7 @@ describe('an instance of postgresql that has outgrown its plan', () => {
   const FULL = /has outgrown its plan|permission denied/
 
   it('cannot grow, whatever its client says', async () => {
+    const { engine, instance } = given
     await ask(
       "CREATE TABLE t AS SELECT n, repeat('x', 1000) AS text FROM generate_series(1, 20000) n",
       'CREATE TABLE other (n int)',
@@ -53,7 +73,7 @@ describe('an instance of postgresql that has outgrown its plan', () => {
     )
     const before = await engine.size(instance)
     expect(before).toBeGreaterThan(20 * MIB)
-    const pool = createPool(String(grant.credentials['uri']), { max: 1 })
+    const pool = createPool(given.uri, { max: 1 })
     const session = await pool.connect()
     session.on('error', () => undefined)
     await session.query('BEGIN')
@@ -99,6 +119,7 @@ describe('an instance of postgresql that has outgrown its plan', () => {
   }, 60_000)
 
   it('is backed up and restored nevertheless', async () => {
+    const { engine, instance, tested } = given
     // The platform's own PostgreSQL has no programs for it.
     if (software.locate()?.['pg_dump'] === undefined) return
     await engine.backup(instance, tested.backupFile, AbortSignal.timeout(60_000))
@@ -111,6 +132,7 @@ describe('an instance of postgresql that has outgrown its plan', () => {
   }, 60_000)
 
   it('can be read, and gets below its limit by deleting, truncating and dropping', async () => {
+    const { engine, instance } = given
     expect(await ask('SELECT count(*)::int AS n FROM t')).toEqual([{ n: 20_000 }])
     await ask('DELETE FROM t WHERE n > 10000', 'VACUUM FULL t')
     expect(await engine.size(instance)).toBeLessThan(20 * MIB)
@@ -124,22 +146,10 @@ describe('an instance of postgresql that has outgrown its plan', () => {
 
 const mysql = mysqlSoftware({ image: undefined })
 ;(mysql.locate() ? describe : describe.skip)('an instance of mysql that has outgrown its plan', () => {
-  const state = withPostgres({ migrated: false })
-  let tested: EngineUnderTest
-  let engine: Engine
-  let instance: Instance
-  let grant: Grant
-  beforeAll(async () => {
-    tested = await engineUnderTest(state.url, mysql, (servers) => new MysqlEngine(servers))
-    engine = tested.engine
-    instance = tested.instance()
-    await engine.provision(instance, AbortSignal.timeout(60_000))
-    grant = await engine.bind(instance, tested.user())
-  }, 120_000)
-  afterAll(() => tested?.close(), 60_000)
+  const given = withBoundInstance(mysql, (servers) => new MysqlEngine(servers))
 
   const ask = async (...texts: string[]): Promise<unknown> => {
-    const connection = await createConnection(String(grant.credentials['uri']).replace(/\?.*/, ''))
+    const connection = await createConnection(given.uri.replace(/\?.*/, ''))
     try {
       let last: unknown
       for (const text of texts) [last] = await connection.query(text)
@@ -150,6 +160,7 @@ const mysql = mysqlSoftware({ image: undefined })
   }
 
   it('cannot grow, not even by a routine of somebody who has left', async () => {
+    const { engine, instance, tested } = given
     await ask(
       "CREATE TABLE t AS SELECT seq AS n, repeat('x', 1000) AS text FROM seq_1_to_20000",
       'CREATE TABLE other (n int)',
@@ -185,6 +196,7 @@ const mysql = mysqlSoftware({ image: undefined })
   }, 60_000)
 
   it('can be read, and gets below its limit by deleting, truncating and dropping', async () => {
+    const { engine, instance } = given
     await ask('DELETE FROM t WHERE n > 1000')
     // Its users cannot give the room of deleted rows back: that is done for them.
     await eventually(

@@ -15,9 +15,9 @@ import { delimiter, join } from 'node:path'
 import { ROOT_STORAGE } from '@bloomery/embedded'
 import { withPostgres } from '@bloomery/testing'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import { MongoClient, type Db } from 'mongodb'
 import type { Broker } from '../../broker.js'
 import { TestHome } from '../../testing/broker-under-test.fixture.js'
+import { countThings, MongodbClients, tryBackupAndRestore, tryServersOfTheirOwn } from '../../testing/mongodb.fixture.js'
 import { buildMongodPrograms } from '../../testing/mongod-programs.fixture.js'
 import type { OsbCaller } from '../../testing/osb-caller.fixture.js'
 import { stopAllServers } from '../../servers/stop-servers.js'
@@ -63,7 +63,7 @@ for (const [way, possible] of ways)
   (possible ? describe : describe.skip)(`MongoDB itself, from ${way}`, () => {
     const state = withPostgres({ migrated: false })
     const home = new TestHome()
-    const clients: MongoClient[] = []
+    const clients = new MongodbClients()
     const pathBefore = process.env['PATH']
     let broker: Broker & { platform: OsbCaller }
     const instance = (plan = small) => broker.platform.instance(MONGODB.id, plan)
@@ -94,18 +94,11 @@ for (const [way, possible] of ways)
     }, 120_000)
     afterAll(async () => {
       process.env['PATH'] = pathBefore
-      await Promise.all(clients.map((client) => client.close()))
+      await clients.close()
       await broker?.close()
       if (containers().length > 0) execFileSync('docker', ['rm', '-f', ...containers()], { stdio: 'ignore' })
       await home.remove()
     }, 60_000)
-
-    const connect = async ({ uri }: { uri?: unknown }): Promise<Db> => {
-      const client = new MongoClient(String(uri), { serverSelectionTimeoutMS: 5_000 })
-      clients.push(client)
-      return (await client.connect()).db()
-    }
-    const count = (db: Db): Promise<number> => db.collection('things').countDocuments()
 
     it('has plans that say so, beside those of the development server', async () => {
       const { body } = await broker.platform.call('GET', '/v2/catalog')
@@ -123,68 +116,47 @@ for (const [way, possible] of ways)
 
     it('gives each instance a server, and each binding a user who may use its database and nothing else', async () => {
       const [one, two] = [instance(), instance()]
-      expect(await Promise.all([one.create(), two.create()])).toMatchObject([{ state: 'succeeded' }, { state: 'succeeded' }])
-      const [first, second, stranger] = [await one.bind(), await one.bind(), await two.bind()]
-      const [db, other] = [await connect(first.credentials), await connect(second.credentials)]
-      await db.collection('things').insertOne({ word: 'ours' })
-      expect(await other.collection('things').findOne({}, { projection: { _id: 0 } })).toMatchObject({ word: 'ours' })
-      expect(await count(await connect(stranger.credentials))).toBe(0)
-      await expect(db.command({ createUser: 'another', pwd: 'x', roles: [] })).rejects.toThrow(/not authorized/i)
-      await expect(db.admin().command({ usersInfo: 1 })).rejects.toThrow(/not authorized/i)
-      const elsewhere = `${stranger.credentials['uri']}`.replace(
-        /@[^/]+/,
-        `@${first.credentials['host']}:${first.credentials['port']}`,
-      )
-      await expect(connect({ uri: elsewhere })).rejects.toThrow(/uthentication failed/)
-      await expect(connect({ uri: `${first.credentials['uri']}`.replace(/\/\/[^@]*@/, '//') }).then(count)).rejects.toThrow(
-        /not authorized|requires authentication/i,
-      )
-
-      expect(await one.unbind(second.guid)).toMatchObject({ state: 'succeeded' })
-      await expect(count(other)).rejects.toThrow(/not authorized|closed|interrupted|requires authentication/i)
-      await expect(connect(second.credentials)).rejects.toThrow(/uthentication failed/)
-      expect(await count(db)).toBe(1)
-      expect(await one.update({ plan_id: DEVELOPMENT_PLANS[0]?.id ?? '' })).toMatchObject({
-        state: 'failed',
-        description: expect.stringMatching(/different software/),
+      await tryServersOfTheirOwn([one, two], clients, async ({ db, credentials }) => {
+        await expect(db.command({ createUser: 'another', pwd: 'x', roles: [] })).rejects.toThrow(/not authorized/i)
+        await expect(db.admin().command({ usersInfo: 1 })).rejects.toThrow(/not authorized/i)
+        const anonymous = String(credentials['uri']).replace(/\/\/[^@]*@/, '//')
+        await expect(clients.connect({ uri: anonymous }).then(countThings)).rejects.toThrow(
+          /not authorized|requires authentication/i,
+        )
+        expect(await one.update({ plan_id: DEVELOPMENT_PLANS[0]?.id ?? '' })).toMatchObject({
+          state: 'failed',
+          description: expect.stringMatching(/different software/),
+        })
       })
-      expect(await one.remove()).toMatchObject({ state: 'succeeded' })
-      await expect(connect(first.credentials)).rejects.toThrow()
-      await two.remove()
     }, 90_000)
 
     it('keeps data and users over backup, restore, a damaged backup, plan changes and the death of server and broker', async () => {
       const one = instance()
       await one.create()
       const { credentials } = await one.bind()
-      let db = await connect(credentials)
+      let db = await clients.connect(credentials)
       await db.collection('things').insertMany(Array.from({ length: 100 }, (_, n) => ({ n })))
-      expect(await one.update({ parameters: { backup: true } })).toMatchObject({ state: 'succeeded' })
-      const { body } = await one.fetch()
-      const [backup] = (body['parameters'] as { backups: { id: string; state: string }[] }).backups
-      await db.collection('things').drop()
-      expect(await one.update({ parameters: { restore: backup?.id } })).toMatchObject({ state: 'succeeded' })
-      expect(await count(db)).toBe(100)
+      const backup = await tryBackupAndRestore(one, db)
 
       const roots = [home.home, join(ROOT_STORAGE, home.installationId)].filter((root) => existsSync(root))
-      const [file = ''] = roots.flatMap((root) => filesNamed(root, backup?.id ?? ''))
+      const [file = ''] = roots.flatMap((root) => filesNamed(root, backup))
       writeFileSync(file, readFileSync(file).subarray(0, 40))
-      expect(await one.update({ parameters: { restore: backup?.id } })).toMatchObject({
+      expect(await one.update({ parameters: { restore: backup } })).toMatchObject({
         state: 'failed',
         description: expect.stringMatching(/could not be read; the data are as they were/),
       })
-      expect(await count(db)).toBe(100)
+      expect(await countThings(db)).toBe(100)
 
       expect(await one.update({ plan_id: large })).toMatchObject({ state: 'succeeded' })
-      expect(await count(await connect(credentials))).toBe(100)
+      expect(await countThings(await clients.connect(credentials))).toBe(100)
       await broker.close()
       if (containers().length > 0) execFileSync('docker', ['kill', ...containers()], { stdio: 'ignore' })
       else await stopAllServers({ runFolder: join(home.home, 'run/services') })
       broker = await start()
       const again = broker.platform.instance(MONGODB.id, large, one.guid)
       expect((await again.bind()).credentials).toMatchObject({ host: credentials['host'], port: credentials['port'] })
-      db = await connect(credentials)
-      expect(await count(db)).toBe(100)
+      db = await clients.connect(credentials)
+      expect(await countThings(db)).toBe(100)
       const metrics = JSON.stringify((await broker.platform.call('GET', '/metrics')).body)
       for (const name of ['data_bytes', 'connections', 'memory_bytes'])
         expect(metrics).toContain(`bloomery_service_${name}{instance=`)
