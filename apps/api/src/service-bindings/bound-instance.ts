@@ -39,7 +39,7 @@ export async function requireBindable(tx: Transaction, instance: ManagedInstance
       `The service instance cannot be bound because there is an operation in progress for the service broker, or its catalog could not be read.`,
     )
   if (isFailedCreate(instance.lastOperation))
-    throw new CfError('ServiceInstanceNotFound', `The service instance could not be found: ${instance.name}`)
+    throw unprocessable(`The service instance ${instance.name} was not created; delete it and create it again.`)
   await requireIdle(tx, instance, 'bind')
   const fault = unusable(instance)
   if (fault) throw fault
