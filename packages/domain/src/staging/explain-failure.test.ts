@@ -57,6 +57,26 @@ describe('the explanation of a failed staging', () => {
       { class: 'StagingError', cause: 'buildpack-unavailable' },
     ],
     [
+      "a buildpack's address that nobody answers at",
+      {
+        exitCode: 1,
+        lines: [
+          "fatal: unable to access 'https://x/y.git/': Failed to connect to x port 443",
+          'Failed to clone git repository at https://x/y.git',
+        ],
+      },
+      {
+        class: 'StagingError',
+        cause: 'buildpack-unavailable',
+        nextStep: expect.stringMatching(/address \(https:\/\/x\/y\.git\), .*reaches it/),
+      },
+    ],
+    [
+      "a buildpack's zip that cannot be had",
+      { exitCode: 1, lines: ["Failed to download buildpack 'https://x/y.zip': <urlopen error [Errno 111] Connection refused>"] },
+      { cause: 'buildpack-unavailable', nextStep: expect.stringContaining('(https://x/y.zip)') },
+    ],
+    [
       'a silent download',
       {
         exitCode: 223,

@@ -56,6 +56,13 @@ const SIGNS: readonly Sign[] = [
     },
   },
   {
+    cause: 'buildpack-unavailable',
+    // Before what git and curl say of the way there: it is the buildpack's address that matters, not that of packages.
+    pattern: /Failed to (?:download buildpack|clone git repository at|checkout branch \S+ for git repository at) '?([^\s']+)/i,
+    nextStep: ([, address = '']) =>
+      `Check the buildpack's address (${address.replace(/[:.,]+$/, '')}), its branch or tag, and with the operator whether the machine that stages apps reaches it. What cf buildpacks lists needs no address: cf push -b NAME.`,
+  },
+  {
     cause: 'network-refused',
     pattern:
       /getaddrinfo (?:ENOTFOUND|EAI_AGAIN)|Could not (?:resolve|reach) host|could not get Gradle itself|curl error (?:5|6|7|28|35|52|56) while|java\.net\.(?:UnknownHost|Connect|NoRouteToHost|SocketTimeout)Exception|Name or service not known|Temporary failure in name resolution|no such host|ECONNREFUSED|Connection refused|ETIMEDOUT|ECONNRESET|connection timed out|Network is unreachable|i\/o timeout|Failed to connect to|Received HTTP code (?:403|407) from proxy|40[37] (?:Forbidden|Proxy Authentication)|E403/i,
@@ -63,8 +70,7 @@ const SIGNS: readonly Sign[] = [
   },
   {
     cause: 'buildpack-unavailable',
-    pattern:
-      /Failed to (?:download buildpack|clone git repository|checkout branch)|malformed buildpack|does not support multi-buildpack/i,
+    pattern: /malformed buildpack|does not support multi-buildpack/i,
     nextStep: () => "Check the buildpack's address and its branch or tag, or name one that cf buildpacks lists.",
   },
   {
