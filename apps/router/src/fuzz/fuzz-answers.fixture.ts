@@ -111,13 +111,17 @@ function cutWithin(dice: Dice, said: Buffer, method: string): Buffer[] {
   return [...cut(dice, said.subarray(0, next - 1)), said.subarray(next - 1)]
 }
 
-/** Runs cases until the time is over; the first fault is thrown, with the seed that repeats it. */
-export async function fuzzAnswers(options: { readonly forMs: number; readonly seed: number }): Promise<number> {
+/** Runs cases until the time is over or there were enough; the first fault is thrown, with the seed that repeats it. */
+export async function fuzzAnswers(options: {
+  readonly forMs: number
+  readonly seed: number
+  readonly most: number
+}): Promise<number> {
   const [fast, plain] = await Promise.all([Hostile.start('http1'), Hostile.start('plain')])
   const until = Date.now() + options.forMs
   let cases = 0
   try {
-    while (Date.now() < until) {
+    while (cases < options.most && Date.now() < until) {
       const dice = new Dice(options.seed + cases++)
       const said = generateAnswer(dice)
       const method = dice.chance(10) ? 'HEAD' : 'GET'

@@ -104,13 +104,13 @@ export function judge(bytes: Buffer, fast: readonly ReadRequest[], plain: readon
   return undefined
 }
 
-/** Runs cases until the time is over; the first difference is thrown, with the seed that repeats it. */
-export async function fuzz(options: { readonly forMs: number; readonly seed: number }): Promise<number> {
+/** Runs cases until the time is over or there were enough; the first difference is thrown, with the seed that repeats it. */
+export async function fuzz(options: { readonly forMs: number; readonly seed: number; readonly most: number }): Promise<number> {
   const [fast, plain] = await Promise.all([Watched.start('http1'), Watched.start('plain')])
   const until = Date.now() + options.forMs
   let cases = 0
   try {
-    while (Date.now() < until) {
+    while (cases < options.most && Date.now() < until) {
       const dice = new Dice(options.seed + cases)
       const bytes = generateBytes(dice)
       const pieces = cut(dice, bytes)
