@@ -15,6 +15,7 @@ import { RecordStore } from './instances/record-store.js'
 import { createSlots } from './instances/slots.js'
 import { MetricsSampler } from './metrics/sample-metrics.js'
 import type { InstanceCertificates } from './tls/instance-certificates.js'
+import { InstanceIdentities } from './tls/instance-identities.js'
 import { TlsForwarder } from './tls/tls-forwarder.js'
 import { SchedulerLink } from './scheduler-link.js'
 
@@ -36,7 +37,7 @@ export interface AgentDeps {
   readonly client: SchedulerClient
   readonly sender: SpoolingLogSender
   readonly identity: IdentitySource
-  /** Of instances, where the cell speaks TLS for them. */
+  /** Of instances: their programs' own, and for the cell where it speaks TLS for them. Absent: there are none. */
   readonly certificates?: InstanceCertificates | undefined
   readonly log: Logger
   readonly version: string
@@ -47,6 +48,7 @@ export class Agent {
   private readonly closing = new AbortController()
   private readonly droplets: DropletCache
   private readonly desiredStore: DesiredStore
+  private readonly identities: InstanceIdentities | undefined
   private readonly link: SchedulerLink
   private readonly tidier: CellTidier
   private readonly timers: NodeJS.Timeout[] = []
@@ -62,6 +64,8 @@ export class Agent {
     const { config, log, client } = deps
     this.droplets = new DropletCache({ ...config.droplets, download: createDownloader(deps.identity), logger: log })
     this.desiredStore = new DesiredStore(config.folder, log)
+    const { certificates, engine } = deps
+    this.identities = certificates && new InstanceIdentities({ certificates, engine, log })
     this.link = new SchedulerLink({
       client,
       log,
@@ -102,6 +106,7 @@ export class Agent {
     await mkdir(config.folder, { recursive: true })
     await mkdir(config.droplets.folder, { recursive: true, mode: 0o755 })
     this.desired = await this.desiredStore.read()
+    await this.deps.certificates?.restore()
     const instances = new Instances(this.surroundings(), await bootId())
     await this.untilEngine(async () => {
       await engine.prepare()
@@ -111,6 +116,13 @@ export class Agent {
     if (signal.aborted) return
     this.instances = instances
     await this.speakTls(instances)
+    const { identities } = this
+    if (identities) {
+      const refresh = () => identities.refresh(instances.withPrograms())
+      this.every(CERTIFICATES_MS, refresh)
+      // What came due while there was no agent is not to wait.
+      refresh().catch((error: unknown) => log.warn({ err: error }, 'certificates of instances could not be looked through yet'))
+    }
     const { remarks, ...confinement } = engine.confinement()
     log.info({ engine: engine.kind, ...confinement }, 'cell agent is ready')
     for (const remark of remarks) log.warn(remark)
@@ -137,7 +149,6 @@ export class Agent {
     const { config, log, certificates } = this.deps
     const { identity } = this.deps
     if (config.tlsPort === undefined || !certificates) return
-    await certificates.restore()
     const forwarder = new TlsForwarder({
       listen: { host: config.address, port: config.tlsPort },
       identity: typeof identity === 'function' ? identity : () => identity,
@@ -147,11 +158,6 @@ export class Agent {
     })
     this.forwarder = forwarder
     await forwarder.listen()
-    this.every(CERTIFICATES_MS, async () => {
-      const guids = instances.all().map(({ guid }) => guid)
-      await certificates.keepOnly(new Set(guids))
-      for (const guid of guids) await certificates.get(guid)
-    })
   }
 
   /** An engine that is away, or an image that is still being built, is waited for. */
@@ -180,6 +186,7 @@ export class Agent {
       droplets: this.droplets,
       sender,
       records: new RecordStore(join(config.folder, 'instances'), log),
+      identities: this.identities,
       log,
       startSlot: createSlots(STARTS_AT_ONCE),
       avoidAddresses: (appGuid: string) =>

@@ -9,6 +9,7 @@ import { createEngine } from '@bloomery/containers'
 import { RunSpec, type SeenInstance, type WantedInstance } from '@bloomery/contracts'
 import { createAuthority, makeTestIdentity, saveNodeIdentity } from '@bloomery/pki'
 import { silentLogger } from '@bloomery/telemetry'
+import { FakeApi } from './fake-api.fixture.js'
 import { FakeScheduler } from './fake-scheduler.fixture.js'
 import { newInstanceGuid } from './instances/instance-guid.js'
 
@@ -25,12 +26,20 @@ export function hasStackImage(): boolean {
   }
 }
 
-/** Answers http with its environment; `/exit` ends it, `/eat` takes all memory. Prints COUNT lines, and takes LINGER_MS to end. */
+/** Answers http with its environment; `/exit` ends it, `/eat` takes all memory, `/identity` shows whose certificate it has. Prints COUNT lines, and takes LINGER_MS to end. */
 const SERVER = `
 const http = require('http')
 console.log('listening with', process.env.FROM_PROFILE)
 http.createServer((q, s) => {
   if (q.url === '/exit') process.exit(9)
+  if (q.url === '/identity') {
+    const { readFileSync, statSync } = require('fs'), { X509Certificate, createPrivateKey } = require('crypto')
+    const { CF_INSTANCE_CERT: path, CF_INSTANCE_KEY: keyPath } = process.env
+    const pem = readFileSync(path, 'utf8')
+    const isOurs = new X509Certificate(pem).checkPrivateKey(createPrivateKey(readFileSync(keyPath)))
+    const { mode, uid } = statSync(keyPath)
+    return s.end(JSON.stringify({ path, keyPath, pem, isOurs, mode: (mode & 0o777).toString(8), isVcaps: uid === process.getuid() }))
+  }
   if (q.url === '/sick') globalThis.sick = true
   if (q.url === '/eat') { const a = []; for (;;) a.push(Buffer.alloc(1e7, 1)) }
   if (globalThis.sick && q.url === '/health') { s.statusCode = 500 }
@@ -82,6 +91,7 @@ export class CellUnderTest {
   private constructor(
     readonly home: string,
     readonly fake: FakeScheduler,
+    readonly api: FakeApi,
     readonly engine: 'docker' | 'process',
     private readonly nodeDir: string,
   ) {}
@@ -89,13 +99,15 @@ export class CellUnderTest {
   static async open(engine: 'docker' | 'process' = 'docker'): Promise<CellUnderTest> {
     const home = await mkdtemp(join(tmpdir(), 'bloomery-cell-'))
     const authority = await createAuthority({ name: 'Test authority' })
-    const identityOf = async (role: 'scheduler' | 'logs' | 'cell') =>
+    const identityOf = async (role: 'scheduler' | 'logs' | 'cell' | 'api') =>
       (await makeTestIdentity(role, { nodeId: role === 'cell' ? 'c1' : 'main', authority })).identity
     const fake = new FakeScheduler(await identityOf('scheduler'), await identityOf('logs'))
     await fake.open()
+    const api = new FakeApi(await identityOf('api'), await createAuthority({ name: 'Instances' }))
+    await api.open()
     const nodeDir = join(home, 'nodes/cell')
     await saveNodeIdentity(nodeDir, await identityOf('cell'))
-    const under = new CellUnderTest(home, fake, engine, nodeDir)
+    const under = new CellUnderTest(home, fake, api, engine, nodeDir)
     await chmod(home, 0o755)
     await makeDroplet(join(home, 'cell/droplets', under.dropletSha))
     return under
@@ -106,6 +118,7 @@ export class CellUnderTest {
       BLOOMERY_HOME: this.home,
       BLOOMERY_NODE_DIR: this.nodeDir,
       BLOOMERY_NODE_ID: 'c1',
+      BLOOMERY_JOIN_URL: this.api.url,
       BLOOMERY_SCHEDULER_URL: this.fake.url,
       BLOOMERY_LOGS_URL: this.fake.logsUrl,
       BLOOMERY_INSTALLATION_ID: this.installation,
@@ -198,6 +211,7 @@ export class CellUnderTest {
     await engine.cleanUp({ everything: true, graceSeconds: 0 })
     await engine.close()
     await this.fake.close()
+    await this.api.close()
     await rm(this.home, { recursive: true, force: true })
   }
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, utimes } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -127,6 +127,38 @@ suite('the cell agent on docker', () => {
     expect(left).toEqual(expect.arrayContaining([kept, under.dropletSha]))
     expect(left).not.toContain(gone)
     expect(left).not.toContain('layer-unused')
+  })
+
+  it('gives the program a certificate that says who it is, and its successor when it is due, also by another agent', async () => {
+    under.api.minutes = 1
+    const one = wanted()
+    fake.wish(one)
+    const { endpoint } = await isState(one, 'running')
+    const identity = async () =>
+      JSON.parse(await get(one, '/identity')) as { path: string; keyPath: string; pem: string; isOurs: boolean }
+    const first = await identity()
+    expect(first).toMatchObject({
+      path: '/etc/cf-instance-credentials/instance.crt',
+      keyPath: '/etc/cf-instance-credentials/instance.key',
+      isOurs: true,
+      mode: process.getuid?.() === 0 ? '400' : '444',
+      isVcaps: process.getuid?.() === 0,
+    })
+    const certificate = new X509Certificate(first.pem)
+    const authority = new X509Certificate(under.api.instances.certificatePem)
+    expect(certificate.verify(authority.publicKey)).toBe(true)
+    expect(first.pem).toContain(under.api.instances.certificatePem)
+    expect(certificate.subject).toBe(`OU=organization:o + OU=space:s + OU=app:a\nCN=${one.instanceGuid}`)
+    expect(certificate.subjectAltName).toBe(`DNS:${one.instanceGuid}, IP Address:${endpoint?.address}`)
+
+    await cell.close()
+    under.api.minutes = 24 * 60
+    cell = await startCell(under.env)
+    const second = await eventually(async () => {
+      const seen = await identity()
+      return seen.pem !== first.pem && seen.isOurs && seen
+    }, 'a successor')
+    expect(new X509Certificate(second.pem).verify(authority.publicKey)).toBe(true)
   })
 
   it('keeps no secret on its disk', async () => {

@@ -60,21 +60,22 @@ export async function startCell(env: NodeJS.ProcessEnv): Promise<Cell> {
   }
 }
 
-/** Where the cell speaks TLS for its instances. */
+/** The platform's own authority issues them, to cells that have joined. */
 function instanceCertificates(
   { tlsPort, node, folder }: CellConfig,
   identity: () => NodeIdentity,
   log: Logger,
 ): InstanceCertificates | undefined {
-  if (tlsPort === undefined) return undefined
   const { joinUrl } = node
+  if (joinUrl === undefined && tlsPort === undefined) return undefined
   if (joinUrl === undefined)
     throw new ConfigError(
       'Invalid configuration:\nBLOOMERY_CELL_TLS_PORT takes BLOOMERY_JOIN_URL, where instances get certificates.',
     )
   return new InstanceCertificates({
     folder: join(folder, 'instance-certificates'),
-    issue: (instanceGuid, csrPem) => requestInstanceCertificate({ url: joinUrl, identity: identity(), instanceGuid, csrPem }),
+    issue: (instanceGuid, csrPem, address) =>
+      requestInstanceCertificate({ url: joinUrl, identity: identity(), instanceGuid, csrPem, address }),
     log,
   })
 }

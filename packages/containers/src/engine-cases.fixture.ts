@@ -125,7 +125,7 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
     })
 
     it('gives secret files to the program alone, in memory, and takes them away with it', async () => {
-      const secretFiles = { target: '/etc/cf-service-bindings', files: { 'db/password': 's3cret-in-memory', 'db/port': '1' } }
+      const secretFiles = [{ target: '/etc/cf-service-bindings', files: { 'db/password': 's3cret-in-memory', 'db/port': '1' } }]
       const script =
         'cd /etc/cf-service-bindings; tr a-z A-Z < db/password; echo; ls db | tr "\\n" " "; echo; touch db/x 2>/dev/null || echo read-only'
       const { name, text } = await finish({ command: ['bash', '-c', script], secretFiles })
@@ -135,6 +135,34 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
       expect(await run('sh', ['-c', 'grep -rls s3cret-in-memory "$1" || true', 'sh', folder])).toBe('')
       await engine.remove(name)
       expect(await run('sh', ['-c', 'grep -rls s3cret-in-memory "$1" || true', 'sh', memory])).toBe('')
+    })
+
+    it('replaces secret files under a running program, which sees the old one or the new one', async () => {
+      const secretFiles = [
+        { target: '/etc/cf-service-bindings', files: {} },
+        { target: '/etc/cf-instance-credentials', files: {} },
+      ]
+      const script =
+        'until [ "$(cat key)" = two ]; do [ -s key ] || echo empty; done; stat -c %a-%u key; touch x 2>/dev/null || echo read-only'
+      const spec = aSpec(under.image, {
+        command: ['bash', '-c', `cd /etc/cf-instance-credentials; cat key; echo; echo began >&2; ${script}`],
+        secretFiles,
+      })
+      const update = (key: string) =>
+        engine.updateSecretFiles(spec.name, { target: '/etc/cf-instance-credentials', files: { key } })
+      await engine.create(spec)
+      expect(await update('one')).toBe(true)
+      await engine.start(spec.name)
+      const texts: string[] = []
+      for await (const { text } of engine.output(spec.name, { signal: AbortSignal.timeout(20_000) })) {
+        texts.push(text)
+        if (text === 'began') expect(await update('two')).toBe(true)
+      }
+      // Without root nothing can be given to vcap.
+      const mode = process.getuid?.() === 0 ? '400-2000' : expect.stringMatching(/^444-/)
+      expect(texts.filter((text) => text !== 'began')).toEqual(['one', mode, 'read-only'])
+      await engine.remove(spec.name)
+      expect(await update('three')).toBe(false)
     })
 
     it('is idempotent by name and finds what runs after a restart of the agent, from the last line seen', async () => {

@@ -25,6 +25,15 @@ export interface ReservedEndpoint {
   readonly ports: readonly { readonly internal: number; readonly external: number }[]
 }
 
+/**
+ * Files that only vcap may read, at paths below the folder `target`: kept in the machine's memory, never on its disk, and gone with the
+ * container.
+ */
+export interface SecretFiles {
+  readonly target: string
+  readonly files: Readonly<Record<string, string>>
+}
+
 export interface ContainerSpec {
   /** Unique per engine; CF's instance guid or the build's guid. Creating the same name twice finds the first. */
   readonly name: string
@@ -38,11 +47,8 @@ export interface ContainerSpec {
   readonly workingDirectory?: string
   /** Runs as vcap (2000:2000) always. */
   readonly mounts: readonly Mount[]
-  /**
-   * Files that only vcap may read, at paths below `target`: kept in the machine's memory, never on its disk, and gone with the
-   * container. For credentials; what is in `environment` an engine may write down.
-   */
-  readonly secretFiles?: { readonly target: string; readonly files: Readonly<Record<string, string>> }
+  /** For credentials; what is in `environment` an engine may write down. */
+  readonly secretFiles?: readonly SecretFiles[]
   readonly layers: readonly LayerMount[]
   readonly memoryMb: number
   /** Limit of the writable layer(s) and /tmp. */
@@ -146,6 +152,11 @@ export interface ContainerEngine {
   /** A name that exists already is found, not made again. */
   create(spec: ContainerSpec): Promise<SeenContainer>
   start(name: string): Promise<SeenContainer>
+  /**
+   * Writes files into a folder of secret files with which the container was made, running or not: each appears whole, others there stay.
+   * False where it has no such folder.
+   */
+  updateSecretFiles(name: string, secretFiles: SecretFiles): Promise<boolean>
   /** SIGTERM to all, then SIGKILL after the grace time. Resolves when it has ended. `killed`: the grace time had passed. */
   stop(name: string, graceSeconds: number): Promise<{ killed: boolean }>
   kill(name: string, signal: 'SIGKILL' | 'SIGTERM'): Promise<void>

@@ -10,6 +10,7 @@ export {
   type Mount,
   type OutputLine,
   type ReservedEndpoint,
+  type SecretFiles,
   type SeenContainer,
 } from './engine.js'
 export { DockerEngine, type DockerEngineOptions } from './docker/docker-engine.js'

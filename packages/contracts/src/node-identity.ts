@@ -29,7 +29,12 @@ export type RenewRequest = z.infer<typeof RenewRequest>
 export const JoinAnswer = z.object({ nodeId: z.string(), certificatePem: z.string(), authorityPem: z.string() })
 export type JoinAnswer = z.infer<typeof JoinAnswer>
 
-export const InstanceCertificateRequest = z.object({ instanceGuid: z.string(), csrPem: z.string() })
+export const InstanceCertificateRequest = z.object({
+  instanceGuid: z.string(),
+  csrPem: z.string(),
+  /** The instance's own address, by the word of its cell, which reports it once the instance has started; what it reported counts more. */
+  address: z.union([z.ipv4(), z.ipv6()]).optional(),
+})
 export type InstanceCertificateRequest = z.infer<typeof InstanceCertificateRequest>
 export const InstanceCertificateAnswer = z.object({ certificatePem: z.string(), authorityPem: z.string() })
 export type InstanceCertificateAnswer = z.infer<typeof InstanceCertificateAnswer>

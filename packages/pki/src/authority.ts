@@ -44,14 +44,10 @@ export async function createAuthority(
 
 /** Makes a node's key and the request for its certificate. The key never leaves the node. */
 export async function createNodeKeyAndCsr(node: NodeName): Promise<{ privateKeyPem: string; csrPem: string }> {
-  return createKeyAndCsr(commonNameOf(node))
-}
-
-async function createKeyAndCsr(commonName: string): Promise<{ privateKeyPem: string; csrPem: string }> {
   const x509 = await loadX509()
   const keys = await generateKeys()
   const csr = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: [{ CN: [commonName] }],
+    name: [{ CN: [commonNameOf(node)] }],
     keys,
     signingAlgorithm: KEY_ALGORITHM,
   })
@@ -139,11 +135,6 @@ export async function issueInstanceCertificate(
     ],
     usages: [x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth],
   })
-}
-
-/** A key for an instance, and the request for its certificate. */
-export async function createInstanceKeyAndCsr(instanceGuid: string): Promise<{ privateKeyPem: string; csrPem: string }> {
-  return createKeyAndCsr(instanceGuid)
 }
 
 /** Names of the certificate that the routers present for the API, the console and apps on the default domains. */

@@ -1,6 +1,5 @@
 export {
   createAuthority,
-  createInstanceKeyAndCsr,
   createNodeKeyAndCsr,
   fingerprintOf,
   ingressNames,
@@ -11,6 +10,7 @@ export {
   type CertificateAuthority,
   type ServerCertificate,
 } from './authority.js'
+export { createInstanceKeyAndCsr } from './instance-request.js'
 export { isDueForRenewal, loadNodeIdentity, nameOfCertificate, remainingLifetime, saveNodeIdentity } from './identity-files.js'
 export {
   createJoinToken,

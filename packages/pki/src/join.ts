@@ -69,10 +69,17 @@ export async function requestInstanceCertificate(options: {
   readonly identity: NodeIdentity
   readonly instanceGuid: string
   readonly csrPem: string
+  /** Its own, where the platform has not heard of it yet. */
+  readonly address?: string | undefined
 }): Promise<InstanceCertificateAnswer> {
-  const { url, identity, instanceGuid, csrPem } = options
+  const { url, identity, instanceGuid, csrPem, address: instanceAddress } = options
   const address = new URL('/internal/instance-certificates', url)
-  return post(address, { instanceGuid, csrPem }, clientTlsOptions(identity, 'api'), InstanceCertificateAnswer)
+  return post(
+    address,
+    { instanceGuid, csrPem, address: instanceAddress },
+    clientTlsOptions(identity, 'api'),
+    InstanceCertificateAnswer,
+  )
 }
 
 function keep(dir: string, answer: JoinAnswer, privateKeyPem: string, role: NodeRole): NodeIdentity {

@@ -47,6 +47,22 @@ describe('certificates of instances', () => {
     await expect(certificates.issue(cell, { instanceGuid, csrPem })).rejects.toMatchObject({ kind: 'ResourceNotFound' })
   })
 
+  it('have the address that the cell tells until it has reported one', async () => {
+    const addressOf = async (instanceGuid: string) => {
+      const { csrPem } = await createInstanceKeyAndCsr(instanceGuid)
+      const { certificatePem } = await certificates.issue('mine', { instanceGuid, csrPem, address: '10.255.0.9' })
+      return new X509Certificate(certificatePem).subjectAltName
+    }
+    expect(await addressOf(GUID)).toBe(`DNS:${GUID}, IP Address:10.255.0.7`)
+    await execute(
+      postgres.pool,
+      sql`INSERT INTO actual_instances (process_guid, spec_version, index, presence, app_guid, process_type, spec_guid, instance_guid, cell_id,
+            state, state_since, routable, memory_mb, disk_mb, lease_token)
+          VALUES ('app', 1, 1, 'ordinary', 'app', 'web', 'spec', 'starting', 'mine', 'claimed', now(), false, 64, 128, 1)`,
+    )
+    expect(await addressOf('starting')).toBe('DNS:starting, IP Address:10.255.0.9')
+  })
+
   it('take the name from the platform, not from the request', async () => {
     const { csrPem } = await createInstanceKeyAndCsr('somebody-else')
     const { certificatePem } = await certificates.issue('mine', { instanceGuid: GUID, csrPem })

@@ -13,7 +13,7 @@ export class InstanceCertificates {
     return this.authority.certificatePem
   }
 
-  async issue(cellId: string, { instanceGuid, csrPem }: InstanceCertificateRequest): Promise<InstanceCertificateAnswer> {
+  async issue(cellId: string, { instanceGuid, csrPem, address }: InstanceCertificateRequest): Promise<InstanceCertificateAnswer> {
     const [found] = await rows<{ appGuid: string; spaceGuid: string; organizationGuid: string; address: string | null }>(
       this.pool,
       sql`SELECT n.app_guid AS "appGuid", a.space_guid AS "spaceGuid", s.organization_guid AS "organizationGuid",
@@ -26,7 +26,7 @@ export class InstanceCertificates {
       const certificatePem = await issueInstanceCertificate(this.authority, csrPem, {
         instanceGuid,
         units: [`organization:${found.organizationGuid}`, `space:${found.spaceGuid}`, `app:${found.appGuid}`],
-        addresses: found.address === null ? [] : [found.address],
+        addresses: [found.address ?? address].filter((each) => each !== undefined),
       })
       return { certificatePem, authorityPem: this.authority.certificatePem }
     } catch (error) {

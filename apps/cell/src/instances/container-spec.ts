@@ -1,6 +1,7 @@
 import type { ContainerSpec, ReservedEndpoint } from '@bloomery/containers'
 import type { InstanceEndpoint } from '@bloomery/contracts'
 import { BINDING_FILES_FOLDER } from '@bloomery/domain'
+import type { InstanceIdentities } from '../tls/instance-identities.js'
 import { instanceEnvironment } from './environment.js'
 import { type InstanceRecord, withoutSecrets } from './instance-record.js'
 import { launchCommand, type LaunchInfo } from './launch.js'
@@ -19,6 +20,8 @@ export function containerSpecOf(input: {
   readonly environment: Readonly<Record<string, string>>
   /** Of its bindings. */
   readonly files: Readonly<Record<string, string>> | undefined
+  /** Where its certificate will lie, if it gets one. */
+  readonly identity: Pick<InstanceIdentities, 'secretFiles' | 'environment'> | undefined
   readonly image: string
 }): ContainerSpec {
   const { record, endpoint, reserved } = input
@@ -36,10 +39,16 @@ export function containerSpecOf(input: {
     },
     image: input.image,
     command: launchCommand(spec.command, input.launch),
-    environment: instanceEnvironment({ instanceGuid, index, memoryMb: spec.memoryMb, endpoint, base: input.environment }),
+    environment: {
+      ...instanceEnvironment({ instanceGuid, index, memoryMb: spec.memoryMb, endpoint, base: input.environment }),
+      ...input.identity?.environment,
+    },
     workingDirectory: '/home/vcap',
     mounts: [],
-    ...(input.files === undefined ? {} : { secretFiles: { target: BINDING_FILES_FOLDER, files: input.files } }),
+    secretFiles: [
+      ...(input.files === undefined ? [] : [{ target: BINDING_FILES_FOLDER, files: input.files }]),
+      ...(input.identity === undefined ? [] : [input.identity.secretFiles]),
+    ],
     layers: [{ lower: input.dropletFolders, target: '/home/vcap' }],
     memoryMb: spec.memoryMb,
     diskMb: spec.diskMb,

@@ -4,6 +4,7 @@ import type { SpoolingLogSender } from '@bloomery/feeds'
 import type { Logger } from '@bloomery/telemetry'
 import { type DropletCache, DropletUnavailable } from '../droplets/droplet-cache.js'
 import { watchHealth } from '../health/watch-health.js'
+import type { InstanceIdentities } from '../tls/instance-identities.js'
 import { containerSpecOf } from './container-spec.js'
 import { InstanceLogs } from './instance-logs.js'
 import type { InstanceRecord } from './instance-record.js'
@@ -24,6 +25,8 @@ export interface InstanceSurroundings {
   readonly droplets: DropletCache
   readonly sender: SpoolingLogSender
   readonly records: RecordStore
+  /** Absent: instances get no certificates. */
+  readonly identities?: InstanceIdentities | undefined
   readonly log: Logger
   /** Bounds how many start at once. */
   readonly startSlot: <T>(work: () => Promise<T>) => Promise<T>
@@ -161,13 +164,19 @@ export class Instance {
       const endpoint: InstanceEndpoint = endpointOf(reserved, hostAddress, this.around.tlsPort)
       try {
         const { record } = this
+        // Nothing but a sandbox has the paths at which programs look.
+        const identity = engine.confinement().processes === 'none' ? undefined : this.around.identities
+        // Asked for while the container is being made, which takes longer.
+        const certificate = identity?.obtain(this.guid, endpoint.address)
         await engine.create(
           containerSpecOf({
-            ...{ record, endpoint, reserved, dropletFolders, launch, image },
+            ...{ record, endpoint, reserved, dropletFolders, launch, image, identity },
             environment: input.environment,
             files: input.files,
           }),
         )
+        const obtained = await certificate
+        if (obtained) await identity?.place(this.guid, obtained)
         const seen = await engine.start(this.guid)
         this.say(`Cell ${cellId} successfully created container for instance ${this.guid}`)
         record.endpoint = endpoint

@@ -22,6 +22,13 @@ export class Instances {
     return [...this.held.values()]
   }
 
+  /** Those whose program runs still, or is about to. */
+  withPrograms(): string[] {
+    return this.all()
+      .filter(({ record }) => record.state !== 'crashed')
+      .map(({ guid }) => guid)
+  }
+
   /** Where an instance listens that has this port. */
   addressOf(instanceGuid: string, port: number): { readonly host: string; readonly port: number } | undefined {
     const endpoint = this.held.get(instanceGuid)?.record.endpoint

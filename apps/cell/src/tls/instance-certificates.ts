@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { InstanceCertificateAnswer } from '@bloomery/contracts'
@@ -5,18 +6,20 @@ import { createInstanceKeyAndCsr, isDueForRenewal, remainingLifetime } from '@bl
 import type { Logger } from '@bloomery/telemetry'
 import { z } from 'zod'
 
-/** The certificate of one instance, and its key, which never leaves this machine. */
-export interface InstancePair {
-  readonly certificatePem: string
-  readonly privateKeyPem: string
-}
-const Kept = z.object({ certificatePem: z.string(), privateKeyPem: z.string() })
+/** The certificate of one instance, its key, which never leaves this machine, and the certificate of the authority. */
+const InstancePair = z.object({
+  certificatePem: z.string(),
+  privateKeyPem: z.string(),
+  /** Not known of those that earlier agents kept. */
+  authorityPem: z.string().optional(),
+})
+export type InstancePair = Readonly<z.output<typeof InstancePair>>
 
 export interface InstanceCertificatesDeps {
   /** Readable by this user only; what is in it serves while the api is away. */
   readonly folder: string
   /** Asks the api. */
-  readonly issue: (instanceGuid: string, csrPem: string) => Promise<InstanceCertificateAnswer>
+  readonly issue: (instanceGuid: string, csrPem: string, address: string | undefined) => Promise<InstanceCertificateAnswer>
   readonly log: Logger
   readonly now?: () => number
 }
@@ -38,24 +41,39 @@ export class InstanceCertificates {
     for (const name of await readdir(folder)) {
       if (!name.endsWith('.json')) continue
       try {
-        this.#pairs.set(name.slice(0, -'.json'.length), Kept.parse(JSON.parse(await readFile(join(folder, name), 'utf8'))))
+        this.#pairs.set(
+          name.slice(0, -'.json'.length),
+          InstancePair.parse(JSON.parse(await readFile(join(folder, name), 'utf8'))),
+        )
       } catch (error) {
         log.warn({ err: error, name }, 'the certificate of an instance cannot be read; another one is asked for')
       }
     }
   }
 
-  /** The present one; waits for a new one only where there is none that is good. */
-  async get(instanceGuid: string): Promise<InstancePair> {
+  /**
+   * The present one; waits for a new one only where there is none that is good. `address`: of an instance that is about to start, for the
+   * platform has not heard of it yet.
+   */
+  async get(instanceGuid: string, address?: string): Promise<InstancePair> {
     const pair = this.#pairs.get(instanceGuid)
-    const isGood = pair !== undefined && remainingLifetime(pair.certificatePem, this.#now()) > 0
+    const isGood =
+      pair !== undefined &&
+      remainingLifetime(pair.certificatePem, this.#now()) > 0 &&
+      (address === undefined || new X509Certificate(pair.certificatePem).checkIP(address) !== undefined)
     if (isGood && !isDueForRenewal(pair.certificatePem, this.#now())) return pair
-    const asked = this.#ask(instanceGuid)
+    const asked = this.#ask(instanceGuid, address)
     if (!isGood) return asked
     asked.catch((error: unknown) =>
       this.deps.log.warn({ err: error, instanceGuid }, 'the certificate of an instance could not be renewed yet'),
     )
     return pair
+  }
+
+  /** The present one, or its successor where that is due. Rejects where the successor is not to be had yet. */
+  async renewed(instanceGuid: string): Promise<InstancePair> {
+    const pair = this.#pairs.get(instanceGuid)
+    return pair && !isDueForRenewal(pair.certificatePem, this.#now()) ? pair : this.#ask(instanceGuid, undefined)
   }
 
   /** Forgets all but those of these instances. */
@@ -68,18 +86,19 @@ export class InstanceCertificates {
   }
 
   /** One question at a time for each instance. */
-  #ask(instanceGuid: string): Promise<InstancePair> {
-    const under = this.#asking.get(instanceGuid)
+  #ask(instanceGuid: string, address: string | undefined): Promise<InstancePair> {
+    const key = `${instanceGuid} ${address ?? ''}`
+    const under = this.#asking.get(key)
     if (under) return under
-    const asking = this.#obtain(instanceGuid).finally(() => this.#asking.delete(instanceGuid))
-    this.#asking.set(instanceGuid, asking)
+    const asking = this.#obtain(instanceGuid, address).finally(() => this.#asking.delete(key))
+    this.#asking.set(key, asking)
     return asking
   }
 
-  async #obtain(instanceGuid: string): Promise<InstancePair> {
+  async #obtain(instanceGuid: string, address: string | undefined): Promise<InstancePair> {
     const { privateKeyPem, csrPem } = await createInstanceKeyAndCsr(instanceGuid)
-    const { certificatePem } = await this.deps.issue(instanceGuid, csrPem)
-    const pair = { certificatePem, privateKeyPem }
+    const { certificatePem, authorityPem } = await this.deps.issue(instanceGuid, csrPem, address)
+    const pair = { certificatePem, privateKeyPem, authorityPem }
     this.#pairs.set(instanceGuid, pair)
     const path = this.#pathOf(instanceGuid)
     try {

@@ -277,7 +277,7 @@ class Staging {
         ...mountsOf(prepared),
         ...settings.mounts,
       ],
-      ...(given.bindings === undefined ? {} : { secretFiles: { target: BINDING_FILES_FOLDER, files: given.bindings } }),
+      ...(given.bindings === undefined ? {} : { secretFiles: [{ target: BINDING_FILES_FOLDER, files: given.bindings }] }),
       layers: layersOf(prepared),
       cpuWeight: CPU_WEIGHT,
       fileDescriptors: FILE_DESCRIPTORS,

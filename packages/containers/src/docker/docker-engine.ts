@@ -14,6 +14,7 @@ import {
   EngineError,
   type OutputLine,
   type ReservedEndpoint,
+  type SecretFiles,
   type SeenContainer,
   type UnusedImage,
 } from '../engine.js'
@@ -25,6 +26,7 @@ import {
   removeAllSecretFiles,
   removeSecretFiles,
   removeStraySecretFiles,
+  replaceSecretFiles,
   secretFilesRoot,
 } from '../secret-files.js'
 import { hostTrust } from '../trust.js'
@@ -190,6 +192,10 @@ export class DockerEngine implements ContainerEngine {
     const seen = await this.find(name)
     if (seen === undefined) throw new EngineError('not-found', `The container ${name} vanished while it was being started`)
     return seen
+  }
+
+  updateSecretFiles(name: string, secretFiles: SecretFiles): Promise<boolean> {
+    return replaceSecretFiles(this.secrets, name, secretFiles)
   }
 
   async stop(name: string, graceSeconds: number): Promise<{ killed: boolean }> {

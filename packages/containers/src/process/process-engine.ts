@@ -17,6 +17,7 @@ import {
   EngineError,
   type OutputLine,
   type ReservedEndpoint,
+  type SecretFiles,
   type SeenContainer,
   type UnusedImage,
 } from '../engine.js'
@@ -30,6 +31,7 @@ import {
   removeAllSecretFiles,
   removeSecretFiles,
   removeStraySecretFiles,
+  replaceSecretFiles,
   secretFilesRoot,
 } from '../secret-files.js'
 import { hostTrust } from '../trust.js'
@@ -209,6 +211,10 @@ export class ProcessEngine implements ContainerEngine {
     await launchSupervisor(order, { entry: this.options.supervisorEntry, installationId: this.options.installationId })
     this.environments.delete(name)
     return this.records.get(name)
+  }
+
+  updateSecretFiles(name: string, secretFiles: SecretFiles): Promise<boolean> {
+    return replaceSecretFiles(this.secrets, name, secretFiles)
   }
 
   async stop(name: string, graceSeconds: number): Promise<{ killed: boolean }> {
