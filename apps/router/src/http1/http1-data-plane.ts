@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
-import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls'
+import { createServer as createTlsServer, DEFAULT_CIPHERS, TLSSocket, type Server as TlsServer } from 'node:tls'
 import type { DataPlane, DataPlaneDeps } from '../proxy/data-plane.js'
 import { ClientCounts } from '../proxy/client-counts.js'
 import type { ClientConnection } from '../proxy/exchange.js'
@@ -18,6 +18,12 @@ const HANDSHAKE_MS = 10_000
 const IDLE_LOOK_MS = 50
 /** Load balancers send the header at once; gone round the world it is there after this long. */
 const PROXY_HEADER_MS = 1_000
+
+/**
+ * As Node has them, but of TLS 1.3 first the one by SHA-256, which processors have instructions for: a handshake derives some twenty keys
+ * by it.
+ */
+const CIPHERS = [...new Set(['TLS_AES_128_GCM_SHA256', ...DEFAULT_CIPHERS.split(':')])].join(':')
 
 /** The data plane for HTTP/1.1 on bare sockets. */
 export class Http1DataPlane implements DataPlane {
@@ -79,6 +85,7 @@ export class Http1DataPlane implements DataPlane {
       allowHalfOpen: true,
       noDelay: true,
       minVersion: minTlsVersion,
+      ciphers: CIPHERS,
       handshakeTimeout: HANDSHAKE_MS,
       sessionIdContext: this.#sessionIdContext,
       ALPNProtocols: deps.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
@@ -113,6 +120,7 @@ export class Http1DataPlane implements DataPlane {
       cert: certificate.certificatePem,
       key: certificate.privateKeyPem,
       minVersion: this.#minTlsVersion,
+      ciphers: CIPHERS,
       sessionIdContext: this.#sessionIdContext,
       ...(this.#ticketKeys ? { ticketKeys: this.#ticketKeys } : {}),
       ...(ca === undefined ? {} : { ca }),

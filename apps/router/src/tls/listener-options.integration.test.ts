@@ -109,6 +109,19 @@ describe('the public listeners', () => {
     expect(await over(https, { maxVersion: 'TLSv1.2' })).toMatch(/protocol version/i)
   })
 
+  it.each([
+    ['TLS_AES_128_GCM_SHA256', {}],
+    ['TLS_AES_256_GCM_SHA384', { ciphers: 'TLS_AES_256_GCM_SHA384' }],
+    ['ECDHE-ECDSA-AES128-GCM-SHA256', { maxVersion: 'TLSv1.2' }],
+  ] as const)('agree on %s with clients that say %j', async (name, options) => {
+    const { https } = await start({})
+    const socket = connectTls({ port: https, host: '127.0.0.1', servername: 'app.test', ca, ...options })
+    let agreed = ''
+    socket.on('secureConnect', () => (agreed = socket.getCipher().name))
+    expect(await ask(socket)).toMatch(/200 OK/)
+    expect(agreed).toBe(name)
+  })
+
   it('tell instances of the certificate that a client has shown, where they ask for one', async () => {
     const options = { clientCertificates: { required: false, ca: client.ca } }
     const { https } = await start(options, { clientCertificates: 'sanitize_set' })
