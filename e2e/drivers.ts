@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { tmpdir } from 'node:os'
+import { constants, setPriority, tmpdir } from 'node:os'
 import { REPOSITORY, type Platform } from './platform.js'
 
 export interface Outcome {
@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly input?: string
   readonly env?: Record<string, string>
   readonly timeoutMs?: number
+  /** After everything else on the machine, as a client that runs on another one. */
+  readonly lowPriority?: boolean
 }
 
 /** A command-line client with a session of its own; bloom and cf take the same words. */
@@ -65,6 +67,7 @@ export async function openDriver(
         stdio: ['pipe', 'pipe', 'pipe'],
       })
       let [stdout, stderr, all] = ['', '', '']
+      if (options.lowPriority && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW)
       child.stdout.on('data', (chunk: Buffer) => ((stdout += chunk.toString()), (all += chunk.toString())))
       child.stderr.on('data', (chunk: Buffer) => ((stderr += chunk.toString()), (all += chunk.toString())))
       const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 300_000)

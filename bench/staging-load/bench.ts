@@ -11,6 +11,8 @@ const PUSHES = Number(process.env['BENCH_PUSHES'] ?? 10)
 const IDLE_MS = 10_000
 const ASK_EVERY_MS = 25
 const SETTLE_MS = 10_000
+/** What may be left of it when all is over; garbage that is not collected yet comes to less. */
+const FLAT_MB = 32
 /** Together with the platform's start and end, and all else here, some eight minutes. */
 const PUSHES_MS = 360_000
 const NEIGHBOUR = 'neighbour.apps.localhost'
@@ -45,7 +47,8 @@ async function push(driver: Driver, name: string): Promise<boolean> {
       const content = JSON.parse(readFileSync(join(path, file), 'utf8')) as Record<string, unknown>
       writeFileSync(join(path, file), JSON.stringify({ ...content, name }))
     }
-    const { code, all } = await driver.run(['push', name, '-p', path, '--no-manifest', '-m', '128M'], { timeoutMs: PUSHES_MS })
+    const options = { timeoutMs: PUSHES_MS, lowPriority: true }
+    const { code, all } = await driver.run(['push', name, '-p', path, '--no-manifest', '-m', '128M'], options)
     if (code !== 0) process.stderr.write(`${name} ended with ${code}:\n${all.slice(-2_000)}\n`)
     return code === 0
   } finally {
@@ -80,6 +83,8 @@ export async function run() {
     const busy = await latencies(platform, pushing)
     await delay(SETTLE_MS)
     const allowed = Math.max(2 * idle.p99, 20)
+    const stagerMb = memory.stop()
+    const isFlat = stagerMb.after - stagerMb.before <= FLAT_MB
     return {
       pushes: PUSHES,
       failed,
@@ -87,8 +92,8 @@ export async function run() {
       idleMs: idle,
       busyMs: busy,
       allowedP99Ms: allowed,
-      stagerMb: memory.stop(),
-      met: failed === 0 && busy.failures === 0 && busy.p99 <= allowed,
+      stagerMb,
+      met: { allSucceed: failed === 0 && busy.failures === 0, latency: busy.p99 <= allowed, memoryFlat: isFlat },
     }
   } finally {
     driver.close()
