@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { build } from 'esbuild'
+import { bundlePrograms } from '@bloomery/testing'
 
 const SOURCES = import.meta.dirname
 /** Below node_modules, so that what npm installed is found from there. */
@@ -8,23 +8,10 @@ const OUT = join(SOURCES, '../../../node_modules/.cache/bloomery-cell-test', Str
 
 /** The agent's programs, as a build makes them. */
 export async function buildCell(): Promise<{ main: string; supervisorEntry: string }> {
-  await build({
+  await bundlePrograms({
     entryPoints: ['main.ts', 'process-supervisor.entry.ts'].map((name) => join(SOURCES, name)),
     outdir: OUT,
-    outExtension: { '.js': '.js' },
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    conditions: ['@bloomery/source'],
-    logLevel: 'error',
-    plugins: [
-      {
-        name: 'npm-stays-outside',
-        setup: ({ onResolve }) =>
-          onResolve({ filter: /^[^./]/ }, ({ path }) => (path.startsWith('@bloomery/') ? undefined : { path, external: true })),
-      },
-    ],
+    npmStaysOutside: true,
   })
   return { main: join(OUT, 'main.js'), supervisorEntry: join(OUT, 'process-supervisor.entry.js') }
 }

@@ -14,8 +14,7 @@ import { execute, type Pool, rows, sql } from '@bloomery/database/sql'
 import type { LogSender } from '@bloomery/feeds'
 import { Keyring } from '@bloomery/secrets'
 import { silentLogger } from '@bloomery/telemetry'
-import { dockerAnswers } from '@bloomery/testing'
-import { build as bundle } from 'esbuild'
+import { bundlePrograms, dockerAnswers } from '@bloomery/testing'
 import yazl from 'yazl'
 import { BuildpackStore } from './buildpacks/buildpack-store.js'
 import { Builds } from './builds/builds.js'
@@ -360,15 +359,10 @@ async function makeEngine(
   } as const
   if (kind === 'docker') return new DockerEngine({ ...common, image: IMAGE })
   const supervisorEntry = join(home, 'supervisor.mjs')
-  await bundle({
+  await bundlePrograms({
     entryPoints: [join(import.meta.dirname, 'process-supervisor.entry.ts')],
     outfile: supervisorEntry,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    conditions: ['@bloomery/source'],
     external: ['dockerode', 'cpu-features', 'ssh2'],
-    logLevel: 'error',
   })
   return new ProcessEngine({ ...common, supervisorEntry, allowUnconfined: false })
 }

@@ -1,3 +1,4 @@
+export { bundlePrograms } from './bundle-programs.js'
 export { eventually } from './eventually.js'
 export { createTestDatabase, withPostgres, type TestDatabase } from './with-postgres.js'
 export { withRedis, type TestRedis } from './with-redis.js'

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { join } from 'node:path'
-import { build } from 'esbuild'
+import { bundlePrograms } from '@bloomery/testing'
 
 const SOURCES = join(import.meta.dirname, '..')
 /** Below node_modules, so that what npm installed is found from there. */
@@ -9,23 +9,11 @@ const OUT = join(SOURCES, '../../../node_modules/.cache/bloomery-broker-test', S
 
 /** The broker's program, as a build makes it. */
 export async function buildBroker(): Promise<string> {
-  await build({
+  await bundlePrograms({
     entryPoints: [join(SOURCES, 'main.ts')],
     outdir: OUT,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
     splitting: true,
-    conditions: ['@bloomery/source'],
-    logLevel: 'error',
-    plugins: [
-      {
-        name: 'npm-stays-outside',
-        setup: ({ onResolve }) =>
-          onResolve({ filter: /^[^./]/ }, ({ path }) => (path.startsWith('@bloomery/') ? undefined : { path, external: true })),
-      },
-    ],
+    npmStaysOutside: true,
   })
   return join(OUT, 'main.js')
 }

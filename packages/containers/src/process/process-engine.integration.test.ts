@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silentLogger } from '@bloomery/telemetry'
-import { build } from 'esbuild'
+import { bundlePrograms } from '@bloomery/testing'
 import { describeEngine } from '../engine-cases.fixture.js'
 import { isRoot, run } from '../run.js'
 import { ProcessEngine } from './process-engine.js'
@@ -11,17 +11,12 @@ import { findSandbox } from './sandbox.js'
 const supervisorEntry = join(mkdtempSync(join(tmpdir(), 'bloomery-supervisor-')), 'supervisor.mjs')
 
 beforeAll(async () => {
-  await build({
+  await bundlePrograms({
     stdin: {
       contents: "import { runProcessSupervisor } from './supervise.ts'\nawait runProcessSupervisor()",
       resolveDir: import.meta.dirname,
     },
     outfile: supervisorEntry,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    conditions: ['@bloomery/source'],
-    logLevel: 'error',
   })
 })
 
