@@ -20,12 +20,20 @@ import { portsOf, type TenantAddressPolicy } from '@bloomery/domain'
 import { z } from 'zod'
 import { CLIENT_CERTIFICATE_POLICIES, type ClientCertificatePolicy } from './middleware/client-certificate.js'
 import { FORWARDED_PROTOS, type ForwardedProto } from './middleware/forwarded.js'
+import type { StickyPolicy } from './middleware/sticky-session.js'
 import { TRACINGS, type Tracing } from './middleware/tracing.js'
 import type { ListenerOptions } from './proxy/data-plane.js'
 import { LIMITS, type Limits } from './proxy/limits.js'
 
 /** More cost memory before they are needed: this many carry some ten thousand requests a second each. */
 const MAX_DEFAULT_WORKERS = 8
+
+function commaSeparated(text: string): string[] {
+  return text
+    .split(',')
+    .map((each) => each.trim())
+    .filter(Boolean)
+}
 
 const RouterEnv = PlatformEnv.extend({
   ...TenantAddressEnv.shape,
@@ -36,15 +44,7 @@ const RouterEnv = PlatformEnv.extend({
   /** Folder of `<name>.crt` and `<name>.key` pairs, read again whenever they change; without it the platform's own certificates. */
   BLOOMERY_TLS_DIR: z.string().optional(),
   /** Comma-separated ids of the cells on this machine, whose instances are dialled at their own address. */
-  BLOOMERY_LOCAL_CELLS: z
-    .string()
-    .default('')
-    .transform((text) =>
-      text
-        .split(',')
-        .map((id) => id.trim())
-        .filter(Boolean),
-    ),
+  BLOOMERY_LOCAL_CELLS: z.string().default('').transform(commaSeparated),
   /** As for the api: routers then answer for it while it orders certificates. */
   BLOOMERY_ACME_DIRECTORY_URL: z.url().optional(),
   /** Where Prometheus reads the router's metrics (/metrics), host:port; unset: nowhere. Beyond loopback it takes a password. */
@@ -104,6 +104,12 @@ const RouterEnv = PlatformEnv.extend({
   BLOOMERY_ROUTER_ACCESS_LOG_MB: z.coerce.number().int().min(0).default(100),
   /** Whether an address whose route has no instance now, though some are wanted, is answered with 503 (`no_endpoints`), or with 404 as if there were no route. */
   BLOOMERY_ROUTER_UNSERVED_503: Flag.default(true),
+  /** Comma-separated names of the cookies by which applications show that they keep a session; requests with one stay with their instance. */
+  BLOOMERY_ROUTER_STICKY_COOKIES: z.string().default('JSESSIONID').transform(commaSeparated),
+  /** Whether the cookie of sticky sessions is for TLS alone, whatever the application says of its own. */
+  BLOOMERY_ROUTER_SECURE_COOKIES: Flag.default(false),
+  /** Whether clients that are asked for `Negotiate` (SPNEGO, Kerberos) stay with the instance that asked, and reach no other in the meantime. */
+  BLOOMERY_ROUTER_STICKY_NEGOTIATE: Flag.default(false),
   /** Zone of this router: a request's first attempt prefers instances on cells of the same zone. */
   BLOOMERY_ROUTER_ZONE: z.string().min(1).optional(),
   /** How long health answers 503 while new connections are still served, so that a load balancer in front looks elsewhere. */
@@ -123,6 +129,7 @@ export interface RouterConfig {
   readonly tcpPorts: { readonly text: string; readonly ports: readonly number[] }
   readonly workers: number
   readonly balancing: { readonly maxInFlight: number; readonly zone: string | undefined }
+  readonly sticky: StickyPolicy
   /** Whether 503 is answered for a route that no instance serves though some should. */
   readonly unservedIs503: boolean
   readonly routeServices: { readonly recommendHttps: boolean; readonly validMs: number; readonly addresses: TenantAddressPolicy }
@@ -176,6 +183,11 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
     tcpPorts: { text: env.BLOOMERY_TCP_PORTS, ports: portsOf(tcpPortRanges(env)) },
     workers: env.BLOOMERY_ROUTER_WORKERS ?? Math.min(availableParallelism(), MAX_DEFAULT_WORKERS),
     balancing: { maxInFlight: env.BLOOMERY_ROUTER_MAX_REQUESTS_PER_INSTANCE, zone: env.BLOOMERY_ROUTER_ZONE },
+    sticky: {
+      sessionCookies: env.BLOOMERY_ROUTER_STICKY_COOKIES,
+      alwaysSecure: env.BLOOMERY_ROUTER_SECURE_COOKIES,
+      forNegotiate: env.BLOOMERY_ROUTER_STICKY_NEGOTIATE,
+    },
     unservedIs503: env.BLOOMERY_ROUTER_UNSERVED_503,
     routeServices: {
       recommendHttps: env.BLOOMERY_ROUTE_SERVICES_RECOMMEND_HTTPS,

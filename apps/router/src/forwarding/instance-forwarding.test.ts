@@ -11,7 +11,11 @@ function targets(
   count: number,
   endpoints: RouteEndpoint[],
   options: Record<string, string>,
-  more: { headers?: (i: number) => string[]; balancing?: InstanceForwardingDeps['balancing'] } = {},
+  more: {
+    headers?: (i: number) => string[]
+    balancing?: InstanceForwardingDeps['balancing']
+    sticky?: InstanceForwardingDeps['sticky']
+  } = {},
 ): Record<string, number> {
   const table = new RouteTable()
   const route = aRoute('app.test', endpoints, { options })
@@ -30,7 +34,7 @@ function targets(
     )
     exchange.candidates = route.endpoints
     const next = new InstanceForwarding(
-      { table, localCells: new Set(), ...(more.balancing ? { balancing: more.balancing } : {}) },
+      { table, localCells: new Set(), sticky: more.sticky, ...(more.balancing ? { balancing: more.balancing } : {}) },
       exchange,
       route,
     ).next()
@@ -65,6 +69,16 @@ describe('where a request goes', () => {
     const zoned = endpoints.map((each, i) => (i === 1 ? { ...each, zone: 'z1' } : each))
     expect(targets(9, zoned, {}, { balancing: { zone: 'z1' } })).toEqual({ 2: 9 })
     expect(Object.keys(targets(9, zoned, {}, { balancing: { zone: 'default' } }))).toEqual(['1', '3'])
+  })
+
+  it('is the instance that began a negotiation, or nowhere', () => {
+    const sticky = { sessionCookies: [], alwaysSecure: false, forNegotiate: true }
+    const bound = (instance: string, list: RouteEndpoint[]) =>
+      targets(3, list, {}, { sticky, headers: () => ['cookie', `__VCAP_ID__=${instance}`, 'authorization', 'Negotiate YII'] })
+    expect(bound('instance-2', endpoints)).toEqual({ 2: 3 })
+    expect(bound('gone', endpoints)).toEqual({ 503: 3 })
+    expect(bound('gone', endpoints.slice(0, 1))).toEqual({ 503: 3 })
+    expect(bound('instance-1', endpoints.slice(0, 1))).toEqual({ 1: 3 })
   })
 
   it('is nowhere when each instance has as many requests as it may have', () =>

@@ -14,7 +14,7 @@ import {
 import { presentAnswer, type AnswerName } from '../answers.js'
 import type { AttemptError, FailureClass } from '../failures.js'
 import { setInstanceHeaders } from '../middleware/instance-headers.js'
-import { stickyCookie, wantedInstance } from '../middleware/sticky-session.js'
+import { STICKY_BY_DEFAULT, stickyCookie, wantedInstance, type StickyPolicy, type Wanted } from '../middleware/sticky-session.js'
 import type { Exchange } from '../proxy/exchange.js'
 import { parseAddress, type Forwarding, type NextTry, type Target } from '../proxy/forwarding.js'
 import type { RawHeaders } from '../proxy/raw-headers.js'
@@ -32,11 +32,14 @@ export interface InstanceForwardingDeps {
     /** This router's zone, whose instances it prefers. */
     readonly zone?: string | undefined
   }
+  /** Absent: as Cloud Foundry's router is set up. */
+  readonly sticky?: StickyPolicy | undefined
 }
 
 /** To an instance of the route, by sticky session or the route's balancing; to another one when it fails and that does no harm. */
 export class InstanceForwarding implements Forwarding {
-  readonly #wanted: string | undefined
+  readonly #sticky: StickyPolicy
+  readonly #wanted: Wanted | undefined
   readonly #cursor: number
   readonly #tried: RouteEndpoint[] = []
   #endpoint: RouteEndpoint | undefined
@@ -52,7 +55,8 @@ export class InstanceForwarding implements Forwarding {
     private readonly exchange: Exchange,
     private readonly route: RouteEntry,
   ) {
-    this.#wanted = wantedInstance(exchange.headers)
+    this.#sticky = deps.sticky ?? STICKY_BY_DEFAULT
+    this.#wanted = wantedInstance(exchange.headers, this.#sticky)
     this.#cursor = deps.table.nextCursor(route)
   }
 
@@ -87,12 +91,16 @@ export class InstanceForwarding implements Forwarding {
   answered(headers: RawHeaders): void {
     // A service's own session says nothing about the instances behind it.
     if (this.exchange.viaRouteService) return
-    if (!this.#endpoint || (this.#wanted === undefined && !headers.has('set-cookie'))) return
+    if (!this.#endpoint) return
+    const authenticate = this.#sticky.forNegotiate ? headers.get('www-authenticate') : undefined
+    if (this.#wanted === undefined && authenticate === undefined && !headers.has('set-cookie')) return
     const cookie = stickyCookie({
       route: this.route,
       endpoint: this.#endpoint,
-      wanted: this.#wanted,
+      wanted: this.#wanted?.instanceGuid,
       setCookies: headers.getAll('set-cookie'),
+      authenticate,
+      policy: this.#sticky,
     })
     if (cookie !== undefined) headers.append('Set-Cookie', cookie)
   }
@@ -110,14 +118,16 @@ export class InstanceForwarding implements Forwarding {
   #choose(): RouteEndpoint | undefined {
     const { candidates } = this.exchange
     const [only] = candidates
+    const isBound = this.#wanted?.must === true
     // By far the most routes lead to one instance: there is nothing to choose.
-    if (only && candidates.length === 1) {
+    if (only && candidates.length === 1 && !isBound) {
       const limit = this.deps.balancing?.maxInFlight ?? 0
       const isFull = limit > 0 && this.deps.table.health.inFlight(only) >= limit
       return isFull || this.#tried.length > 0 || this.deps.table.health.isPruned(only) ? undefined : only
     }
     const states = this.#states()
-    return chooseStickyEndpoint(this.#wanted, states) ?? this.#chooseByOption(states)
+    const sticky = chooseStickyEndpoint(this.#wanted?.instanceGuid, states)
+    return isBound ? sticky : (sticky ?? this.#chooseByOption(states))
   }
 
   #chooseByOption(states: EndpointStates<RouteEndpoint> & { readonly endpoints: readonly RouteEndpoint[] }) {

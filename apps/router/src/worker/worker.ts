@@ -107,6 +107,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     upstreams: config.apiUpstreams.map((url) => ({ key: `api ${url}`, ...parseAddress(new URL(url).host) })),
     localCells: new Set(config.localCells),
     balancing: config.balancing,
+    sticky: config.sticky,
     unservedIs503: config.unservedIs503,
     http2Endpoints,
     ...(config.acme ? { acmeChallenges: () => acmeChallenges } : {}),
