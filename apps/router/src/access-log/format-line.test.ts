@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { formatAccessLine, type AccessRecord } from './format-line.js'
+import { formatAccessLine, formatServed, type AccessRecord } from './format-line.js'
 
 const record: AccessRecord = {
   host: 'app.test',
@@ -14,14 +14,12 @@ const record: AccessRecord = {
   responseBytes: 13,
   referer: undefined,
   userAgent: 'curl/8',
-  client: '127.0.0.1:5000',
+  client: { address: '127.0.0.1', port: 5000 },
   backend: '10.0.0.2:8080',
   forwardedFor: '127.0.0.1',
   forwardedProto: 'http',
   requestId: 'id',
-  appGuid: 'app',
-  index: 0,
-  instanceGuid: 'instance',
+  served: formatServed({ appGuid: 'app', index: 0, instanceGuid: 'instance' }),
   routerError: undefined,
 }
 
@@ -34,15 +32,16 @@ describe('formatAccessLine', () => {
     ))
 
   it('writes a dash for what is not known', () => {
-    const { index: _index, ...rest } = record
     const line = formatAccessLine({
-      ...rest,
-      index: undefined,
+      ...record,
+      served: formatServed({ appGuid: 'app', index: undefined, instanceGuid: undefined }),
       status: undefined,
       backend: undefined,
       routerError: 'unknown_route',
     })
-    expect(line).toMatch(/HTTP\/1\.1" "-" 0 13 .* "127\.0\.0\.1:5000" "-" .*app_index:"-" .*x_cf_routererror:"unknown_route"$/)
+    expect(line).toMatch(
+      /HTTP\/1\.1" "-" 0 13 .* "127\.0\.0\.1:5000" "-" .*app_index:"-" instance_id:"-" x_cf_routererror:"unknown_route"$/,
+    )
   })
 
   it('lets no request write a line of its own', () => {

@@ -13,16 +13,23 @@ export interface AccessRecord {
   readonly responseBytes: number
   readonly referer: string | undefined
   readonly userAgent: string | undefined
-  readonly client: string
+  readonly client: { readonly address: string; readonly port: number }
   readonly backend: string | undefined
   readonly forwardedFor: string | undefined
   readonly forwardedProto: string | undefined
   readonly requestId: string
+  /** Who served it, by {@link formatServed}. */
+  readonly served: string
+  readonly routerError: string | undefined
+}
+
+/** The part of a line that is the same for all requests that one instance serves. */
+export const formatServed = (by: {
   readonly appGuid: string | undefined
   readonly index: number | undefined
   readonly instanceGuid: string | undefined
-  readonly routerError: string | undefined
-}
+}): string =>
+  `app_id:${quoted(by.appGuid)} app_index:${by.index === undefined ? '"-"' : `"${by.index}"`} instance_id:${quoted(by.instanceGuid)}`
 
 /** The log store takes lines of at most 60 KiB. */
 const MAX_LINE_BYTES = 60 * 1024
@@ -31,13 +38,12 @@ const MAX_LINE_BYTES = 60 * 1024
 export function formatAccessLine(record: AccessRecord): string {
   const totalMs = record.finishedAt - record.receivedAt
   const line =
-    `${bare(record.host)} - [${timestamp(record.receivedAt)}] ${quoted(`${record.method} ${record.target} ${record.protocol}`)} ` +
+    `${bare(record.host)} - [${timestamp(record.receivedAt)}] "${escaped(record.method)} ${escaped(record.target)} ${record.protocol}" ` +
     `${record.status ?? '"-"'} ${record.requestBytes} ${record.responseBytes} ` +
-    `${quoted(record.referer)} ${quoted(record.userAgent)} ${quoted(record.client)} ${quoted(record.backend)} ` +
+    `${quoted(record.referer)} ${quoted(record.userAgent)} "${escaped(record.client.address)}:${record.client.port}" ${quoted(record.backend)} ` +
     `x_forwarded_for:${quoted(record.forwardedFor)} x_forwarded_proto:${quoted(record.forwardedProto)} ` +
     `vcap_request_id:${quoted(record.requestId)} response_time:${seconds(totalMs)} ` +
-    `gorouter_time:${seconds(Math.max(totalMs - record.backendMs, 0))} app_id:${quoted(record.appGuid)} ` +
-    `app_index:${record.index === undefined ? '"-"' : `"${record.index}"`} instance_id:${quoted(record.instanceGuid)} ` +
+    `gorouter_time:${seconds(Math.max(totalMs - record.backendMs, 0))} ${record.served} ` +
     `x_cf_routererror:${quoted(record.routerError)}`
   return line.length * 3 <= MAX_LINE_BYTES || Buffer.byteLength(line) <= MAX_LINE_BYTES
     ? line
@@ -66,13 +72,17 @@ function timestamp(ms: number): string {
   return `${second.text}${ZEROS.slice(micros.length)}${micros}000Z`
 }
 
-const bare = (text: string): string => quoted(text).slice(1, -1)
+const bare = (text: string): string => (text === '' ? '-' : escaped(text))
+
+const quoted = (text: string | undefined): string => (text === undefined || text === '' ? '"-"' : `"${escaped(text)}"`)
 
 const NEEDS_ESCAPE = /[^\x20-\x21\x23-\x5b\x5d-\x7e]/
 const ESCAPES: Readonly<Record<string, string>> = { '"': '\\"', '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' }
 
-function quoted(text: string | undefined): string {
-  if (text === undefined || text === '') return '"-"'
-  if (!NEEDS_ESCAPE.test(text)) return `"${text}"`
-  return `"${text.replace(/["\\\p{Cc}\p{Zl}\p{Zp}]/gu, (char) => ESCAPES[char] ?? `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`)}"`
+function escaped(text: string): string {
+  if (!NEEDS_ESCAPE.test(text)) return text
+  return text.replace(
+    /["\\\p{Cc}\p{Zl}\p{Zp}]/gu,
+    (char) => ESCAPES[char] ?? `\\u${(char.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  )
 }

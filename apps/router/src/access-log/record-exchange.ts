@@ -1,6 +1,7 @@
+import type { RouteEndpoint } from '@bloomery/contracts'
 import type { SpoolingLogSender } from '@bloomery/feeds'
 import type { Exchange } from '../proxy/exchange.js'
-import { formatAccessLine } from './format-line.js'
+import { formatAccessLine, formatServed } from './format-line.js'
 
 /** Writes each request into the file, where there is one, and that to an app into the app's log, as source RTR. Neither holds up traffic. */
 export const recordExchange =
@@ -25,14 +26,14 @@ export const recordExchange =
       responseBytes: outcome.responseBytes,
       referer: headers.get('referer'),
       userAgent: headers.get('user-agent'),
-      client: `${client.address}:${client.port}`,
+      client,
       backend: outcome.backend,
       forwardedFor: headers.get('x-forwarded-for'),
       forwardedProto: headers.get('x-forwarded-proto'),
       requestId: exchange.requestId,
-      appGuid: app?.appGuid,
-      index: outcome.endpoint?.index,
-      instanceGuid: outcome.endpoint?.instanceGuid,
+      served: outcome.endpoint
+        ? servedBy(outcome.endpoint)
+        : formatServed({ appGuid: app?.appGuid, index: undefined, instanceGuid: undefined }),
       routerError: outcome.routerError,
     })
     deps.file?.add(text)
@@ -48,3 +49,14 @@ export const recordExchange =
       text,
     })
   }
+
+/** Endpoints are replaced as a whole when the feed changes them. */
+const served = new WeakMap<RouteEndpoint, string>()
+
+function servedBy(endpoint: RouteEndpoint): string {
+  const known = served.get(endpoint)
+  if (known !== undefined) return known
+  const text = formatServed(endpoint)
+  served.set(endpoint, text)
+  return text
+}
