@@ -139,19 +139,18 @@ export class DiskLogSpool implements LogSpool {
 
   private async write(segment: Segment, sequence: number, body: Buffer, cursors: ReadonlyMap<string, string>): Promise<number> {
     const positions = Buffer.from(cursors.size > 0 ? JSON.stringify(Object.fromEntries(cursors)) : '')
-    const payload = Buffer.concat([body, positions])
     const header = Buffer.alloc(HEADER_BYTES)
     header.writeUInt32LE(MAGIC, 0)
     header.writeUInt32LE(body.length, 4)
     header.writeUInt32LE(positions.length, 8)
-    header.writeUInt32LE(crc32(payload), 12)
+    header.writeUInt32LE(crc32(positions, crc32(body)), 12)
     header.writeDoubleLE(sequence, 16)
     const file = segment.file
     if (!file) throw new Error('the spool is closed')
     const offset = segment.size
     // Positioned, so that a write which failed half-way (disk full) is overwritten by the next one.
-    await file.write(Buffer.concat([header, payload]), 0, undefined, offset)
-    segment.size = offset + HEADER_BYTES + payload.length
+    await file.writev([header, body, positions], offset)
+    segment.size = offset + HEADER_BYTES + body.length + positions.length
     return offset + HEADER_BYTES
   }
 
