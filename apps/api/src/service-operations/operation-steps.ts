@@ -218,11 +218,12 @@ export class OperationSteps {
   }
 
   #failAsked(work: Work, step: Asking, failure: Failure, mitigate: boolean): Promise<void> {
+    const description = step.describeFailure?.(failure) ?? failure.message
     return this.fail(
       work,
       {
-        error: unableTo(step.request.operation, failure.message),
-        description: failure.message,
+        error: unableTo(step.request.operation, description),
+        description,
         instanceUsable: failure.instanceUsable,
         updateRepeatable: failure.updateRepeatable,
       },

@@ -4,6 +4,7 @@ import type {
   BindingAnswer,
   BindRequest,
   DeleteAnswer,
+  Failure,
   FetchedBinding,
   FetchedInstance,
   InstanceAnswer,
@@ -51,7 +52,14 @@ type BrokerRequest =
 /** What is to be done now. */
 export type Step =
   /** `fetch`: once an asynchronous create or bind is done, ask the broker for what it made. A binding is nothing without it. */
-  | { readonly kind: 'ask'; readonly target: BrokerTarget; readonly request: BrokerRequest; readonly fetch: boolean }
+  | {
+      readonly kind: 'ask'
+      readonly target: BrokerTarget
+      readonly request: BrokerRequest
+      readonly fetch: boolean
+      /** What users are told where the broker refuses. @default the words of the failure */
+      readonly describeFailure?: (failure: Failure) => string
+    }
   /** Others come first (the bindings of an instance that is to go); look again. */
   | { readonly kind: 'wait'; readonly afterMs: number }
   /** Nothing is left to do, or no broker knows of it. */

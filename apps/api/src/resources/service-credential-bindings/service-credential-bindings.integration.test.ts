@@ -112,12 +112,12 @@ describe('app bindings of managed services', () => {
 
   it('are polled where the broker takes its time, and fetched', async () => {
     const [app, service] = [await anApp(), await anInstance()]
-    let polls = 0
+    let isReady = false
     broker.answer = (call) =>
       call.method === 'PUT'
         ? { status: 202, body: { operation: 'op-1' } }
         : call.path.endsWith('/last_operation')
-          ? { status: 200, body: polls++ < 2 ? { state: 'in progress', description: 'half' } : { state: 'succeeded' } }
+          ? { status: 200, body: isReady ? { state: 'succeeded' } : { state: 'in progress', description: 'half' } }
           : undefined
     const answer = await post(place.developer, service.guid, { app })
     await eventually(async () => (await list(`app_guids=${app}`))[0]?.last_operation.description === 'half')
@@ -127,6 +127,7 @@ describe('app bindings of managed services', () => {
     expect((await post(place.developer, service.guid, { app })).body.errors[0].detail).toBe(
       `There is already a binding in progress for this service instance and app (binding guid: ${binding.guid})`,
     )
+    isReady = true
     expect(await place.developer.job(answer)).toMatchObject({ state: 'COMPLETE' })
     expect((await place.developer.get(`${PATH}/${binding.guid}/details`)).body.credentials).toEqual({ fetched: binding.guid })
     expect(broker.of('GET', 'last_operation')[0]?.query.get('operation')).toBe('op-1')
@@ -179,8 +180,10 @@ describe('app bindings of managed services', () => {
     const [binding] = await list(`app_guids=${app}`)
     broker.answer = (call) => (call.method === 'DELETE' ? { status: 500, body: { description: 'still busy' } } : undefined)
     const job = await place.developer.job(await place.developer.delete(`${PATH}/${binding.guid}`))
-    expect(job).toMatchObject({ state: 'FAILED' })
-    expect((await list(`app_guids=${app}`))[0].last_operation).toMatchObject({ type: 'delete', state: 'failed' })
+    const { name } = (await place.developer.get(`/v3/service_instances/${service.guid}`)).body
+    const description = `Service broker failed to delete service binding for instance ${name}: Service broker error: still busy`
+    expect(job).toMatchObject({ state: 'FAILED', errors: [{ detail: `unbind could not be completed: ${description}` }] })
+    expect((await list(`app_guids=${app}`))[0].last_operation).toMatchObject({ type: 'delete', state: 'failed', description })
     expect((await post(place.developer, service.guid, { app })).body.errors[0].detail).toBe(
       'A binding for this service instance and app is getting deleted or its deletion failed',
     )

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Context } from '../../http/context.js'
 import { bindingTarget, isManaged } from '../../service-bindings/bound-instance.js'
 import { lastOperation } from '../../service-bindings/last-operation.js'
+import { unbindFailure } from '../../service-bindings/unbind-failure.js'
 import type { Operation, OperationHandler } from '../../service-operations/operation.js'
 import { recordBindingEvent } from './binding-events.js'
 import { BINDING_PARTS, spaceOfBinding } from './binding-parts.js'
@@ -42,6 +43,7 @@ export function unbindHandler({ db }: Pick<Context, 'db'>): OperationHandler<Unb
         target: bindingTarget(binding.serviceInstance, binding.guid),
         request: { operation: 'unbind' },
         fetch: false,
+        describeFailure: unbindFailure(binding.serviceInstance),
       }
     },
 

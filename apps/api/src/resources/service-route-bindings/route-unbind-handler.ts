@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Context } from '../../http/context.js'
 import { bindingTarget, isManaged } from '../../service-bindings/bound-instance.js'
 import { lastOperation } from '../../service-bindings/last-operation.js'
+import { unbindFailure } from '../../service-bindings/unbind-failure.js'
 import type { Operation, OperationHandler } from '../../service-operations/operation.js'
 import { ROUTE_BINDING_PARTS } from './binding-parts.js'
 import { recordRouteBindingEvent } from './route-binding-events.js'
@@ -35,7 +36,8 @@ export function routeUnbindHandler({ db, nudges }: Pick<Context, 'db' | 'nudges'
       const making = await db.serviceOperation.count({ where: { resourceType: 'route_binding', resourceGuid, type: 'create' } })
       if (making > 0) return { kind: 'wait', afterMs: CREATE_WAIT_MS }
       const target = bindingTarget(binding.serviceInstance, binding.guid)
-      return { kind: 'ask', target, request: { operation: 'unbind' }, fetch: false }
+      const describeFailure = unbindFailure(binding.serviceInstance)
+      return { kind: 'ask', target, request: { operation: 'unbind' }, fetch: false, describeFailure }
     },
 
     async started(tx, operation) {
