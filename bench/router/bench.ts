@@ -30,7 +30,7 @@ interface Row {
 }
 
 /**
- * The router against others on one machine: its built entry with production defaults (two workers, every feature, both access
+ * The router against others on one machine: its built entry with production defaults (a worker for each processor, every feature, both access
  * logs), fed by a scheduler over mutual TLS, its log lines taken by a log store. Options of compare.mjs pass through.
  */
 export async function run() {
