@@ -111,7 +111,7 @@ export async function startTestApi(
   const db = createDatabase(postgres.url, { onQuery: () => queries++ })
   const nudges = new Nudges(redis.url)
   const stagingQueue = new StagingQueue(redis.url)
-  const slots = new SharedSlots(redis.url)
+  const slots = new SharedSlots(redis.url, 30_000)
   const keyring = new Keyring('k1', new Map([['k1', randomBytes(32)]]))
   const compiled = { ...TEST_SETTINGS, ...settings }
   const changes = new Changes(nudges, compiled.longPollMs)

@@ -7,9 +7,9 @@ describe('slots that processes share', () => {
   const redis = withRedis()
   const open: SharedSlots[] = []
   afterEach(() => Promise.all(open.splice(0).map((each) => each.close())))
-  /** As a process of its own, connected. */
-  const aProcess = async (): Promise<SharedSlots> => {
-    const slots = new SharedSlots(redis.url)
+  /** As a process of its own, connected; on a busy machine it waits long. */
+  const aProcess = async (patienceMs = 30_000): Promise<SharedSlots> => {
+    const slots = new SharedSlots(redis.url, patienceMs)
     open.push(slots)
     await eventually(async () => (await slots.take('connected', 1_000_000, LONG_MS)).kind === 'taken')
     return slots
@@ -41,13 +41,18 @@ describe('slots that processes share', () => {
   })
 
   it('are unknown while Redis is away, at once, and counted anew once it is back', async () => {
-    const slots = await aProcess()
-    const held = await slots.take('dora', 1, LONG_MS)
+    const slots = await aProcess(200)
+    const held = await eventually(async () => {
+      const answer = await slots.take('dora', 1_000_000, LONG_MS)
+      return answer.kind === 'taken' && answer
+    })
     redis.kill()
     await eventually(async () => (await slots.take('dora', 1, LONG_MS)).kind === 'unknown')
     giveBack(held)
     await redis.restart()
-    await eventually(async () => (await slots.take('erna', 1, LONG_MS)).kind === 'taken')
-    expect((await slots.take('erna', 1, LONG_MS)).kind).toBe('full')
+    await eventually(async () => (await slots.take('erna', 1, LONG_MS)).kind !== 'unknown')
+    const after = await aProcess()
+    expect((await after.take('fritz', 1, LONG_MS)).kind).toBe('taken')
+    expect((await after.take('fritz', 1, LONG_MS)).kind).toBe('full')
   })
 })

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import { createRedis, type Redis } from './connection.js'
 
 const PREFIX = 'bloomery:slots:'
-/** Whoever asks waits for this, and not for longer than it would do without. */
 const PATIENCE_MS = 500
 
 /** Those that have run out go first; the time is Redis's own, the same for all. Answers 1 where there was room. */
@@ -16,7 +15,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1`
 
 /** What was taken; given back once, and by itself after its time where the process dies. */
-export interface Slot {
+interface Slot {
   giveBack(): void
 }
 /** `unknown`: Redis did not answer, and whoever asks has to do with what this process knows. */
@@ -26,11 +25,15 @@ export type SlotAnswer = { readonly kind: 'taken'; readonly slot: Slot } | { rea
 export class SharedSlots {
   readonly #redis: Redis
 
-  constructor(url: string) {
+  /** `patienceMs`: for an answer of a Redis that is there (500 ms). */
+  constructor(
+    url: string,
+    private readonly patienceMs = PATIENCE_MS,
+  ) {
     this.#redis = createRedis(url)
   }
 
-  /** Never throws, and never waits for a Redis that is away. `lifeMs`: how long one is held at most. */
+  /** Never throws, and never waits for a Redis that is away. `lifeMs`: how long one is held at most, the same for all of a name. */
   async take(name: string, max: number, lifeMs: number): Promise<SlotAnswer> {
     const redis = this.#redis
     if (redis.status !== 'ready') return { kind: 'unknown' }
@@ -40,7 +43,7 @@ export class SharedSlots {
     }
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(() => resolve('late'), PATIENCE_MS)
+      timer = setTimeout(() => resolve('late'), this.patienceMs)
     })
     const asked = redis.eval(TAKE, 1, key, max, id, Math.ceil(lifeMs))
     try {

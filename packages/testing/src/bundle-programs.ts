@@ -1,7 +1,7 @@
 import type { BuildOptions } from 'esbuild'
 
 /** What differs between the programs of tests. */
-export type TestPrograms = Pick<
+type TestPrograms = Pick<
   BuildOptions,
   'entryPoints' | 'stdin' | 'outdir' | 'outfile' | 'format' | 'splitting' | 'banner' | 'external'
 > & {

@@ -11,7 +11,7 @@ describe('the answers of brokers that one user waits for', () => {
 
   /** An api process; `isAway`: its Redis never answers. */
   const aProcess = async (max: number, isAway = false) => {
-    const slots = new SharedSlots(isAway ? 'redis://127.0.0.1:1' : redis.url)
+    const slots = new SharedSlots(isAway ? 'redis://127.0.0.1:1' : redis.url, 30_000)
     open.push(slots)
     if (!isAway) await eventually(async () => (await slots.take('connected', 1_000_000, 600_000)).kind === 'taken')
     const calls = new CallsPerUser({ max, timeoutMs: 60_000, slots })

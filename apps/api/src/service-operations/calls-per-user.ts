@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CfError } from '@bloomery/contracts'
 import type { SharedSlots, SlotAnswer } from '@bloomery/queues'
 
-export interface CallsPerUserOptions {
+interface CallsPerUserOptions {
   /** Answers at once; 0: as many as they like. */
   readonly max: number
   /** How long one may take. */
