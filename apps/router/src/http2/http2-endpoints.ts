@@ -1,6 +1,7 @@
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders } from 'node:http2'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect as dial } from 'node:net'
+import { types } from 'node:util'
 import { presentAnswer } from '../answers.js'
 import { attemptError, coded, DIAL_TIMEOUT, isReplayable, RESPONSE_TIMEOUT, type AttemptError, type Phase } from '../failures.js'
 import type { Exchange } from '../proxy/exchange.js'
@@ -303,7 +304,7 @@ export class Http2Forwarding implements Forwarding {
 /** A request that the data plane has given away. */
 type HandedCall = HeldCall & { readonly request: IncomingMessage; readonly response: ServerResponse }
 
-const asError = (error: unknown): NodeJS.ErrnoException => (error instanceof Error ? error : new Error(String(error)))
+const asError = (error: unknown): NodeJS.ErrnoException => (types.isNativeError(error) ? error : new Error(String(error)))
 const ended = (): NodeJS.ErrnoException => coded('ECONNRESET', 'the stream ended without an answer')
 
 /** How a session ended, in the words of a connection's end. */
