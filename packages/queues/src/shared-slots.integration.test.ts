@@ -44,7 +44,7 @@ describe('slots that processes share', () => {
     const slots = await aProcess(200)
     const held = await eventually(async () => {
       const answer = await slots.take('dora', 1_000_000, LONG_MS)
-      return answer.kind === 'taken' && answer
+      return answer.kind === 'taken' ? answer : undefined
     })
     redis.kill()
     await eventually(async () => (await slots.take('dora', 1, LONG_MS)).kind === 'unknown')
