@@ -18,7 +18,7 @@ import {
   type SeenContainer,
   type UnusedImage,
 } from '../engine.js'
-import { findMemoryVictim, type MemoryVictim, readKernelLog } from '../limits/memory-victim.js'
+import type { MemoryVictim } from '../limits/memory-victim.js'
 import { refusedProcesses } from '../limits/refused-processes.js'
 import { readRing } from '../output/ring-reader.js'
 import {
@@ -30,6 +30,7 @@ import {
   secretFilesRoot,
 } from '../secret-files.js'
 import { hostTrust } from '../trust.js'
+import { awaitEnd } from './await-end.js'
 import { cgroupUsage } from './cgroup-usage.js'
 import { connect, type Connection } from './connection.js'
 import { createOptions } from './create-options.js'
@@ -38,14 +39,13 @@ import { asEngineError, isConflict, isNotFound, isNotModified } from './errors.j
 import { EventWatch } from './event-watch.js'
 import { runInContainer } from './exec.js'
 import { applyFirewall, findFirewall, removeFirewall, type PublicPorts } from './firewall.js'
+import { MemoryVictims } from './memory-victims.js'
 import { DISK_LABEL, INSTALLATION_LABEL, NAME_LABEL, type Names, namesOf, PURPOSE_LABEL } from './names.js'
 import { ensureNetwork } from './network.js'
 import { endpointFromList, seenFromInspect } from './seen.js'
 import type { Subnet } from './subnet.js'
 import { listUnusedImages, type OurImages, removeUnusedImage, STACK_LABEL } from './unused-images.js'
 
-/** How long the end of a container could stay unnoticed if an event were lost. */
-const LOOK_AGAIN_MS = 30_000
 /** What the engine may take for a stop beyond the grace time. */
 const STOP_SLACK_MS = 60_000
 
@@ -81,7 +81,7 @@ export class DockerEngine implements ContainerEngine {
   private readonly hostAddress: string
   private readonly events: EventWatch
   private readonly pids = new Map<string, number>()
-  private readonly failed = new Map<string, { readonly id: string; readonly hadVictim: Promise<boolean> }>()
+  private readonly memoryVictims = new MemoryVictims()
   private readonly secrets: string
   private disk: DiskKind = 'measured'
   private subnet: Subnet | undefined
@@ -181,7 +181,7 @@ export class DockerEngine implements ContainerEngine {
   }
 
   async start(name: string): Promise<SeenContainer> {
-    this.failed.delete(name)
+    this.memoryVictims.forget(name)
     await this.call(`start the container ${name}`, () =>
       this.container(name)
         .start()
@@ -235,7 +235,12 @@ export class DockerEngine implements ContainerEngine {
     const seen = seenFromInspect(found)
     const { status } = seen
     // The engine may hear of the end before it hears of the reason, and then never tells it.
-    if (status.state === 'exited' && status.exitCode !== 0 && !status.outOfMemory && (await this.hadVictim(name, found.Id)))
+    if (
+      status.state === 'exited' &&
+      status.exitCode !== 0 &&
+      !status.outOfMemory &&
+      (await this.memoryVictims.isAny(name, found.Id))
+    )
       return { ...seen, status: { ...status, outOfMemory: true } }
     return seen
   }
@@ -244,44 +249,8 @@ export class DockerEngine implements ContainerEngine {
     return this.seenBy({ [PURPOSE_LABEL]: purpose })
   }
 
-  /**
-   * By the engine's events and a look now and then. Its own call for this leaves the caller waiting for ever when the connection breaks
-   * after the first byte of the answer.
-   */
-  async wait(name: string, signal?: AbortSignal): Promise<Extract<ContainerStatus, { state: 'exited' }>> {
-    let wake: (() => void) | undefined
-    let missed = false
-    const hear = () => {
-      missed = true
-      wake?.()
-    }
-    const stopListening = this.events.add((ended) => {
-      if (ended === undefined || ended === name) hear()
-    })
-    signal?.addEventListener('abort', hear)
-    try {
-      for (;;) {
-        signal?.throwIfAborted()
-        missed = false
-        const seen = await this.find(name).catch((error: unknown) => {
-          if (error instanceof EngineError && error.kind === 'unavailable') return 'unknown' as const
-          throw error
-        })
-        if (seen === undefined) throw new EngineError('not-found', `There is no container ${name}`)
-        if (seen !== 'unknown' && seen.status.state === 'exited') return seen.status
-        if (missed) continue
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, LOOK_AGAIN_MS)
-          wake = () => {
-            clearTimeout(timer)
-            resolve()
-          }
-        })
-      }
-    } finally {
-      stopListening()
-      signal?.removeEventListener('abort', hear)
-    }
+  wait(name: string, signal?: AbortSignal): Promise<Extract<ContainerStatus, { state: 'exited' }>> {
+    return awaitEnd(name, { events: this.events, find: (each) => this.find(each) }, signal)
   }
 
   async *output(name: string, { after, signal }: { after?: string; signal: AbortSignal }): AsyncIterable<OutputLine> {
@@ -306,7 +275,7 @@ export class DockerEngine implements ContainerEngine {
 
   async memoryVictim(name: string): Promise<MemoryVictim | undefined> {
     const found = await this.inspect(name)
-    return found && victimIn(found.Id)
+    return found && this.memoryVictims.of(found.Id)
   }
 
   exec(name: string, command: readonly string[], options?: { user?: 'vcap' | 'root'; environment?: Record<string, string> }) {
@@ -392,18 +361,9 @@ export class DockerEngine implements ContainerEngine {
     return seen.filter((container) => container !== undefined)
   }
 
-  /** Asked of the kernel once for each container that failed. */
-  private hadVictim(name: string, id: string): Promise<boolean> {
-    const known = this.failed.get(name)
-    if (known?.id === id) return known.hadVictim
-    const hadVictim = victimIn(id).then((victim) => victim !== undefined)
-    this.failed.set(name, { id, hadVictim })
-    return hadVictim
-  }
-
   private async dispose(name: string, disk: string): Promise<void> {
     this.pids.delete(name)
-    this.failed.delete(name)
+    this.memoryVictims.forget(name)
     await removeSecretFiles(this.secrets, name)
     await this.container(name)
       .remove({ force: true, v: true })
@@ -462,6 +422,3 @@ export class DockerEngine implements ContainerEngine {
     }
   }
 }
-
-const victimIn = async (containerId: string): Promise<MemoryVictim | undefined> =>
-  findMemoryVictim(await readKernelLog(), (path) => path.includes(containerId))
