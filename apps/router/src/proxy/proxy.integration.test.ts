@@ -280,10 +280,15 @@ describe('a request to an instance', () => {
   it('lets go of the instance when the client goes away', async () => {
     let closed: () => void = () => undefined
     const gone = new Promise<void>((resolve) => (closed = resolve))
-    const { port, lines } = await serving((message) => void message.socket.once('close', closed))
+    let arrive: () => void = () => undefined
+    const arrived = new Promise<void>((resolve) => (arrive = resolve))
+    const { port, lines } = await serving((message) => {
+      message.socket.once('close', closed)
+      arrive()
+    })
     const call = request({ host: '127.0.0.1', port, agent: false, headers: { host: HOST } }).end()
     call.on('error', () => undefined)
-    await delay(50)
+    await arrived
     call.destroy()
     await gone
     await logged(lines)
