@@ -65,7 +65,9 @@ export class Agent {
     this.droplets = new DropletCache({ ...config.droplets, download: createDownloader(deps.identity), logger: log })
     this.desiredStore = new DesiredStore(config.folder, log)
     const { certificates, engine } = deps
-    this.identities = certificates && new InstanceIdentities({ certificates, engine, log })
+    this.identities =
+      certificates &&
+      new InstanceIdentities({ certificates, engine, authorityFile: join(config.folder, 'instance-authority.crt'), log })
     this.link = new SchedulerLink({
       client,
       log,
@@ -107,6 +109,7 @@ export class Agent {
     await mkdir(config.droplets.folder, { recursive: true, mode: 0o755 })
     this.desired = await this.desiredStore.read()
     await this.deps.certificates?.restore()
+    await this.identities?.prepare()
     const instances = new Instances(this.surroundings(), await bootId())
     await this.untilEngine(async () => {
       await engine.prepare()

@@ -38,7 +38,8 @@ http.createServer((q, s) => {
     const pem = readFileSync(path, 'utf8')
     const isOurs = new X509Certificate(pem).checkPrivateKey(createPrivateKey(readFileSync(keyPath)))
     const { mode, uid } = statSync(keyPath)
-    return s.end(JSON.stringify({ path, keyPath, pem, isOurs, mode: (mode & 0o777).toString(8), isVcaps: uid === process.getuid() }))
+    const trusted = readFileSync(process.env.CF_SYSTEM_CERT_PATH + '/instance-identity.crt', 'utf8')
+    return s.end(JSON.stringify({ path, keyPath, pem, isOurs, trusted, mode: (mode & 0o777).toString(8), isVcaps: uid === process.getuid() }))
   }
   if (q.url === '/sick') globalThis.sick = true
   if (q.url === '/eat') { const a = []; for (;;) a.push(Buffer.alloc(1e7, 1)) }

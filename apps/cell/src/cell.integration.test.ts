@@ -141,6 +141,7 @@ suite('the cell agent on docker', () => {
       path: '/etc/cf-instance-credentials/instance.crt',
       keyPath: '/etc/cf-instance-credentials/instance.key',
       isOurs: true,
+      trusted: under.api.instances.certificatePem,
       mode: process.getuid?.() === 0 ? '400' : '444',
       isVcaps: process.getuid?.() === 0,
     })

@@ -21,7 +21,7 @@ export function containerSpecOf(input: {
   /** Of its bindings. */
   readonly files: Readonly<Record<string, string>> | undefined
   /** Where its certificate will lie, if it gets one. */
-  readonly identity: Pick<InstanceIdentities, 'secretFiles' | 'environment'> | undefined
+  readonly identity: Pick<InstanceIdentities, 'secretFiles' | 'environment' | 'mounts'> | undefined
   readonly image: string
 }): ContainerSpec {
   const { record, endpoint, reserved } = input
@@ -44,7 +44,7 @@ export function containerSpecOf(input: {
       ...input.identity?.environment,
     },
     workingDirectory: '/home/vcap',
-    mounts: [],
+    mounts: input.identity?.mounts ?? [],
     secretFiles: [
       ...(input.files === undefined ? [] : [{ target: BINDING_FILES_FOLDER, files: input.files }]),
       ...(input.identity === undefined ? [] : [input.identity.secretFiles]),

@@ -1,7 +1,10 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { SecretFiles } from '@bloomery/containers'
 import { silentLogger } from '@bloomery/telemetry'
-import { beforeEach, describe, expect, it } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import type { InstancePair } from './instance-certificates.js'
 import { InstanceIdentities } from './instance-identities.js'
 
@@ -23,7 +26,9 @@ async function certificateOf(guid: string): Promise<InstancePair> {
   await delay(60_000, undefined, { ref: false })
   throw new Error('nobody waits that long')
 }
-beforeEach(() => {
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bloomery-identities-'))
   pairs = new Map()
   written = []
   identities = new InstanceIdentities({
@@ -38,10 +43,13 @@ beforeEach(() => {
         return true
       },
     },
+    authorityFile: join(folder, 'authority.crt'),
     log: silentLogger,
     patienceMs: 20,
   })
+  await identities.prepare()
 })
+afterEach(() => rm(folder, { recursive: true }))
 
 describe('identities of instances', () => {
   it('are files with the certificate, its authority behind it, and the key', async () => {
@@ -51,6 +59,7 @@ describe('identities of instances', () => {
     expect(written).toEqual([
       { name: 'one', files: { 'instance.key': 'first key\n', 'instance.crt': 'first cert\nauthority\n' } },
     ])
+    expect(await readFile(join(folder, 'authority.crt'), 'utf8')).toBe('authority\n')
     expect(identities.environment).toEqual({
       CF_INSTANCE_CERT: '/etc/cf-instance-credentials/instance.crt',
       CF_INSTANCE_KEY: '/etc/cf-instance-credentials/instance.key',

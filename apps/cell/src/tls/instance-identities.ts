@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ContainerEngine, SecretFiles } from '@bloomery/containers'
+import { appendFile, chmod, readFile, writeFile } from 'node:fs/promises'
+import type { ContainerEngine, Mount, SecretFiles } from '@bloomery/containers'
 import type { Logger } from '@bloomery/telemetry'
 import type { InstanceCertificates, InstancePair } from './instance-certificates.js'
 
@@ -10,6 +11,8 @@ const PATIENCE_MS = 10_000
 export interface InstanceIdentitiesDeps {
   readonly certificates: Pick<InstanceCertificates, 'get' | 'renewed' | 'keepOnly'>
   readonly engine: Pick<ContainerEngine, 'updateSecretFiles'>
+  /** Where the authority's certificate is kept, for all instances. */
+  readonly authorityFile: string
   readonly log: Logger
   readonly patienceMs?: number
 }
@@ -19,13 +22,28 @@ export class InstanceIdentities {
   /** What lies in the container now; unknown after a start of the agent. */
   readonly #placed = new Map<string, InstancePair>()
 
-  constructor(private readonly deps: InstanceIdentitiesDeps) {}
+  #authority: string | undefined
+
+  constructor(private readonly deps: InstanceIdentitiesDeps) {
+    this.mounts = [{ source: deps.authorityFile, target: '/etc/cf-system-certificates/instance-identity.crt', readOnly: true }]
+  }
+
+  /** Programs trust the authority as they do the system's. */
+  readonly mounts: readonly Mount[]
 
   /** The folder that the container is made with; it fills before the start. */
   readonly secretFiles: SecretFiles = { target: FOLDER, files: {} }
   readonly environment: Readonly<Record<string, string>> = {
     CF_INSTANCE_CERT: `${FOLDER}/instance.crt`,
     CF_INSTANCE_KEY: `${FOLDER}/instance.key`,
+  }
+
+  /** Makes what containers mount; it is filled with the first certificate. */
+  async prepare(): Promise<void> {
+    const { authorityFile } = this.deps
+    await appendFile(authorityFile, '')
+    await chmod(authorityFile, 0o644)
+    this.#authority = await readFile(authorityFile, 'utf8')
   }
 
   /** A certificate for an instance that is about to start at this address; undefined where none is to be had in time. Never rejects. */
@@ -55,6 +73,11 @@ export class InstanceIdentities {
       'instance.key': pair.privateKeyPem,
       // Followed by that of the authority, by which others of the platform know it.
       'instance.crt': `${pair.certificatePem}${pair.authorityPem ?? ''}`,
+    }
+    if (pair.authorityPem !== undefined && pair.authorityPem !== this.#authority) {
+      // The same file as before: containers that run have it mounted.
+      await writeFile(this.deps.authorityFile, pair.authorityPem)
+      this.#authority = pair.authorityPem
     }
     await this.deps.engine.updateSecretFiles(instanceGuid, { target: FOLDER, files })
     this.#placed.set(instanceGuid, pair)
