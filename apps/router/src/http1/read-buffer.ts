@@ -27,9 +27,11 @@ export function prefixed(text: string, bytes: Buffer): Buffer | undefined {
   return whole.subarray(from, bytes.byteOffset + bytes.length)
 }
 
-const SPARE_BYTES = 64 * 1024
-const spare: Buffer[] = []
-const MAX_SPARE = 64
+/** Buffers for copies, by size; the smallest that is large enough is taken. */
+const POOLS = [
+  { bytes: 64 * 1024, most: 64, spare: [] as Buffer[] },
+  { bytes: whole.length, most: 8, spare: [] as Buffer[] },
+] as const
 
 /** Writes bytes, which may be overwritten afterwards; copies go into buffers that serve again once they are written. */
 export function writeCopied(socket: Duplex, bytes: Buffer): void {
@@ -37,14 +39,11 @@ export function writeCopied(socket: Duplex, bytes: Buffer): void {
     socket.write(bytes)
     return
   }
-  if (bytes.length > SPARE_BYTES) {
-    socket.write(Buffer.from(bytes))
-    return
-  }
-  const copy = spare.pop() ?? Buffer.allocUnsafeSlow(SPARE_BYTES)
+  const pool = bytes.length <= POOLS[0].bytes ? POOLS[0] : POOLS[1]
+  const copy = pool.spare.pop() ?? Buffer.allocUnsafeSlow(pool.bytes)
   bytes.copy(copy)
   socket.write(copy.subarray(0, bytes.length), () => {
-    if (spare.length < MAX_SPARE) spare.push(copy)
+    if (pool.spare.length < pool.most) pool.spare.push(copy)
   })
 }
 
