@@ -182,10 +182,10 @@ describe('pushing real source', () => {
       const push = (name: string) =>
         driver.ok(['push', name, '-p', folder(talkingApp(name)), ...TINY, '--no-route', '-u', 'port'])
       const says = (line: TcpLine, text: string) =>
-        eventually(`${text} is heard`, 15, () => Promise.resolve(line.heard), (heard) => heard.includes(text)) // prettier-ignore
+        eventually(`${text} is heard`, 30, () => Promise.resolve(line.heard), (heard) => heard.includes(text)) // prettier-ignore
       // Each worker of the router hears of a change by itself, so whatever follows one is waited for.
       const hears = (expected: string, { line = 'who?', ...options }: { line?: string; servername?: string } = {}) =>
-        eventually(`the answer is '${expected}'`, 15, () => TcpLine.ask(Number(port), line, options), (answer) => answer === expected) // prettier-ignore
+        eventually(`the answer is '${expected}'`, 30, () => TcpLine.ask(Number(port), line, options), (answer) => answer === expected) // prettier-ignore
       await push('one')
       await driver.ok(['map-route', 'one', ...route])
       await hears('one: who?')

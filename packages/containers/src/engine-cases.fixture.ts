@@ -154,7 +154,7 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
       expect(await update('one')).toBe(true)
       await engine.start(spec.name)
       const texts: string[] = []
-      for await (const { text } of engine.output(spec.name, { signal: AbortSignal.timeout(20_000) })) {
+      for await (const { text } of engine.output(spec.name, { signal: AbortSignal.timeout(50_000) })) {
         texts.push(text)
         if (text === 'began') expect(await update('two')).toBe(true)
       }
