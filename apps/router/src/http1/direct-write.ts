@@ -54,6 +54,11 @@ export class DirectWriter {
     this.#socket = wrap && socket instanceof Socket && !(socket instanceof TLSSocket) ? socket : undefined
   }
 
+  /** Whether anything ever goes past the stream. */
+  get isPossible(): boolean {
+    return this.#socket !== undefined
+  }
+
   /** Bytes that the peer has not taken yet, besides the stream's own. Once there are none, 'drain' is emitted. */
   get pending(): number {
     return this.#pending

@@ -2,8 +2,8 @@ import type { Duplex } from 'node:stream'
 import { DirectWriter } from './direct-write.js'
 import { prefixed, writeCopied } from './read-buffer.js'
 
-/** Up to here text and bytes go out as one string, which costs less than several buffers. */
-const GATHER_BYTES = 16 * 1024
+/** Up to here text and bytes go out as one string: by the stream, where that costs less than several buffers, or past it. */
+const GATHER_BYTES = { stream: 16 * 1024, direct: 2 * 1024 } as const
 /** More than this waiting for the peer means that it is slow. */
 const HIGH_WATER_BYTES = 64 * 1024
 
@@ -15,9 +15,11 @@ export class Outgoing {
   /** Latin-1: each character is a byte. */
   #gathered = ''
   readonly #direct: DirectWriter
+  readonly #gatherBytes: number
 
   constructor(private readonly socket: Duplex) {
     this.#direct = new DirectWriter(socket)
+    this.#gatherBytes = this.#direct.isPossible ? GATHER_BYTES.direct : GATHER_BYTES.stream
   }
 
   text(text: string): void {
@@ -25,7 +27,7 @@ export class Outgoing {
   }
 
   bytes(bytes: Buffer): void {
-    if (this.#gathered.length + bytes.length <= GATHER_BYTES) {
+    if (this.#gathered.length + bytes.length <= this.#gatherBytes) {
       this.#gathered += bytes.toString('latin1')
       return
     }
