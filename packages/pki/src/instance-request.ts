@@ -6,8 +6,8 @@ const COMMON_NAME = Buffer.from([0x55, 0x04, 0x03])
 const ECDSA_WITH_SHA256 = Buffer.from([0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02])
 
 /**
- * A key for an instance (ECDSA P-256, PKCS#8), and the request for its certificate (PKCS#10), which says nothing but the name: all else is
- * the issuer's to decide. Made without the library that reads certificates: a cell makes one for each start and need not carry that.
+ * A key for an instance (ECDSA P-256; SEC 1, since Java's buildpack reads no PKCS#8), and the request for its certificate (PKCS#10), which
+ * says nothing but the name: all else is the issuer's to decide. Made without the library that reads certificates: a cell makes one for each start and need not carry that.
  */
 export async function createInstanceKeyAndCsr(instanceGuid: string): Promise<{ privateKeyPem: string; csrPem: string }> {
   const { publicKey, privateKey } = await promisify(generateKeyPair)('ec', { namedCurve: 'P-256' })
@@ -22,7 +22,7 @@ export async function createInstanceKeyAndCsr(instanceGuid: string): Promise<{ p
   const request = der(SEQUENCE, info, der(SEQUENCE, der(OID, ECDSA_WITH_SHA256)), signature)
   const lines = request.toString('base64').replace(/.{64}(?=.)/g, '$&\n')
   return {
-    privateKeyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    privateKeyPem: privateKey.export({ type: 'sec1', format: 'pem' }).toString(),
     csrPem: `-----BEGIN CERTIFICATE REQUEST-----\n${lines}\n-----END CERTIFICATE REQUEST-----\n`,
   }
 }

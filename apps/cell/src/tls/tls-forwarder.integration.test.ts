@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -145,8 +145,9 @@ describe('TLS for the instances of a cell', () => {
     await eventually(() => asked.length === 2)
     isApiAway = false
     await eventually(async () => (await certificates.get(GUID)) !== first)
-    // Also when the new one is still being written.
+    const { certificatePem } = await certificates.get(GUID)
+    await eventually(async () => (await readFile(join(folder, `${GUID}.json`), 'utf8')).includes(JSON.stringify(certificatePem)))
     await certificates.keepOnly(new Set())
-    await eventually(async () => (await readdir(folder)).length === 0)
+    expect(await readdir(folder)).toEqual([])
   })
 })
