@@ -19,7 +19,7 @@ const NODE_APP = {
   'node_modules/answer/index.js': 'module.exports = 42\n',
 }
 const GO_APP = {
-  'go.mod': 'module example.com/a\n\ngo 1.22\n\nrequire example.com/answer v1.0.0\n',
+  'go.mod': 'module example.com/a\n\ngo 1.24\n\nrequire example.com/answer v1.0.0\n',
   'vendor/modules.txt': '# example.com/answer v1.0.0\n## explicit\nexample.com/answer\n',
   'vendor/example.com/answer/answer.go': 'package answer\n\nconst Is = "42"\n',
   'main.go':
@@ -42,7 +42,7 @@ with zipfile.ZipFile(sys.argv[1], 'w') as z:
 
 // Packs and unpacks whole runtimes: with the longer suites only.
 const suite = process.env['BLOOMERY_TEST_FULL'] === '1' ? await describeWithDocker() : describe.skip
-suite('a site without a network', () => {
+suite('a site whose containers reach nothing', () => {
   const staging = withStaging(['nodejs_buildpack', 'go_buildpack', 'python_buildpack'], { airGapped: true })
 
   /** Uploads a system buildpack with runtimes in it, made where there is a network. */
@@ -79,6 +79,8 @@ suite('a site without a network', () => {
   it('and Go, with vendored modules', async () => {
     const { text, log } = await staging.answer({ files: GO_APP, buildpacks: [await carrying('go', ['go@1.24.x'])] })
     expect(log).toMatch(/Installing go 1\.24\./)
+    // The droplet has the program alone.
+    expect(Number(/Uploaded droplet \(([\d.]+)M\)/.exec(log)?.[1])).toBeLessThan(20)
     expect(text).toMatch(/^go 42/)
   }, 600_000)
 
@@ -92,9 +94,15 @@ suite('a site without a network', () => {
     expect((await staging.answer({ files: app })).text).toMatch(/^python 42/)
   }, 180_000)
 
-  it('without one, the user is told that a source is out of reach, and what to do', async () => {
-    const { row } = await staging.stage({ files: NODE_APP })
+  it('an app that needs a package from elsewhere is told that the way there is closed, and what to do', async () => {
+    const { row } = await staging.stage({
+      files: {
+        'package.json': '{"name":"a","version":"1.0.0","scripts":{"start":"node x"},"dependencies":{"ms":"2.1.3"}}',
+        '.npmrc': 'fetch-retries=0\n',
+      },
+      buildpacks: ['nodejs_cached_buildpack'],
+    })
     expect(row.failure).toMatchObject({ class: 'BuildpackCompileFailed', cause: 'network-refused' })
-    expect(row.failure?.nextStep).not.toBe('')
+    expect(row.failure?.nextStep).toMatch(/push the packages with the app/)
   }, 300_000)
 })

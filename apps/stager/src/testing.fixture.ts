@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes, randomInt, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { chmod, lstat, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
@@ -33,9 +33,6 @@ const repository = fileURLToPath(new URL('../../..', import.meta.url))
 export const examplePath = (name: string): string => join(repository, 'examples', name)
 /** Runtimes are large; all test files share what one has downloaded. */
 const RUNTIMES = join(tmpdir(), 'bloomery-test-runtimes')
-
-/** A proxy that refuses. */
-const NOBODY = 'http://127.0.0.1:9'
 
 const RUNTIME = {
   HOME: '/home/vcap/app',
@@ -149,7 +146,7 @@ export async function makeBench(
     systemBuildpacks?: readonly string[]
     engine?: ContainerEngine['kind']
     platform?: DockerEngineOptions['platform']
-    /** Containers reach nothing, no source of runtimes answers, and none is on the machine yet. */
+    /** Containers reach nothing, and no runtime is on the machine yet. */
     airGapped?: boolean
   } = {},
 ): Promise<Bench> {
@@ -170,9 +167,9 @@ export async function makeBench(
   const droplets = join(home, 'droplets')
   const stagers: Stager[] = []
   const sources = new RuntimeSources({
-    folder: airGapped ? join(home, 'versions') : join(RUNTIMES, '..', 'bloomery-test-versions'),
+    folder: join(RUNTIMES, '..', 'bloomery-test-versions'),
     architecture: process.arch,
-    proxies: airGapped ? { http: NOBODY, https: NOBODY, no: undefined } : { http: undefined, https: undefined, no: undefined },
+    proxies: { http: undefined, https: undefined, no: undefined },
     go: {},
     home: homedir(),
   })
@@ -341,7 +338,16 @@ async function makeInternalNetwork(installationId: string): Promise<void> {
   const short = installationId.replaceAll('-', '').slice(0, 8)
   const bridge = ['-o', `com.docker.network.bridge.name=blm-${short}`]
   const label = ['--label', `bloomery.installation=${installationId}`]
-  await run('docker', ['network', 'create', '--internal', ...bridge, ...label, `bloomery-${short}`])
+  for (let attempt = 1; ; attempt++) {
+    // Beside the range that installations take theirs from; one that is taken is refused.
+    const subnet = `10.${randomInt(192, 255)}.${randomInt(16) * 16}.0/20`
+    try {
+      await run('docker', ['network', 'create', '--internal', '--subnet', subnet, ...bridge, ...label, `bloomery-${short}`])
+      return
+    } catch (error) {
+      if (attempt === 8) throw error
+    }
+  }
 }
 
 async function makeEngine(

@@ -1,5 +1,7 @@
 """Installs Go, for the time of staging."""
 import os
+import tempfile
+from pathlib import Path
 
 from bloomery import log, runtimes
 from go_project import Project
@@ -11,8 +13,11 @@ def supply(staging):
     project = Project(staging.build)
     found = install(staging, project)
     keep = os.environ.get("GO_INSTALL_TOOLS_IN_IMAGE", "").lower() == "true"
-    if keep or found["from"] == "carried":
+    if keep:
         root = staging.provide({**found, "droplet": found.get("path")}, "go", shared=True)
+    elif found["from"] == "carried":
+        # Beside the droplet, which needs the program alone.
+        root = staging.unpack(found, Path(tempfile.gettempdir()) / "carried-go")
     else:
         root = found["path"]
     staging.write_environment("GOROOT", str(root))
@@ -31,7 +36,7 @@ def install(staging, project):
         log.info(f"no version named in GOVERSION or go.mod: using {ranges[0]}")
     for wanted in ranges[:-1]:
         try:
-            runtimes.obtain(staging.name, "go", wanted)
+            runtimes.obtain(staging.name, "go", wanted, runtimes.offers(staging, "go"))
         except runtimes.Unavailable:
             continue
         ranges = [wanted]

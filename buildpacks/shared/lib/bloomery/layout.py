@@ -60,12 +60,17 @@ class Staging:
         target = self.own / name
         self.own.mkdir(parents=True, exist_ok=True)
         if runtime["from"] == "carried":
-            target.mkdir()
-            subprocess.run(["tar", "-xzf", str(runtime["file"][0]), "-C", str(target), "--no-same-owner"], check=True)
+            self.unpack(runtime, target)
         elif shared:
             target.symlink_to(runtime["droplet"], target_is_directory=True)
         else:
             subprocess.run(["cp", "-a", "--no-preserve=ownership", runtime["droplet"], str(target)], check=True)
+        return target
+
+    def unpack(self, runtime, target):
+        """One that the buildpack carries; outside of `own` it serves this staging alone."""
+        target.mkdir()
+        subprocess.run(["tar", "-xzf", str(runtime["file"][0]), "-C", str(target), "--no-same-owner"], check=True)
         return target
 
     def link(self, target, name):

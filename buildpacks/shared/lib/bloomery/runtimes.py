@@ -62,7 +62,7 @@ def obtain(buildpack, dependency, version_range, offered=()):
 def obtain_or_fail(staging, dependency, version_range, in_stack=None):
     """As `obtain`, for the buildpack of this staging. `in_stack`: the version that the stack has, if any. Ends staging where there is none."""
     carried = carried_files(staging, dependency)
-    offered = [{"version": entry["version"], "from": "carried"} for entry in carried]
+    offered = offers(staging, dependency)
     if in_stack:
         offered.append({"version": in_stack, "from": "stack-image"})
     try:
@@ -74,6 +74,11 @@ def obtain_or_fail(staging, dependency, version_range, in_stack=None):
         found["checksum"] = "sha256:" + found["file"][1]
     bom.add(staging, bom.runtime(dependency, found))
     return found
+
+
+def offers(staging, dependency):
+    """What the buildpack itself has, which comes before every source."""
+    return [{"version": entry["version"], "from": "carried"} for entry in carried_files(staging, dependency)]
 
 
 def same(one, other):
