@@ -1,8 +1,11 @@
 import { totalmem } from 'node:os'
 import type { ClaimedBuild } from '../builds/build-record.js'
 
-/** A build counts as much as one of the smallest ordinary apps: it takes what processors have left, and takes nothing from those that serve. */
-export const CPU_WEIGHT = 3
+/**
+ * A quarter of what the smallest app counts: a build takes what processors have left, and next to nothing from those that serve. With more
+ * than theirs, builds side by side made small apps answer ten times as late.
+ */
+export const CPU_WEIGHT = 0.25
 export const FILE_DESCRIPTORS = 16_384
 /** Threads count too. */
 const PROCESSES = 1024

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ContainerEngine } from '@bloomery/containers'
 import { STAGER_LABEL } from './labels.js'
+import { CPU_WEIGHT } from './limits.js'
 
 /** Without root the stager cannot remove what vcap made; vcap can. */
 export async function removeAsVcap(
@@ -19,7 +20,7 @@ export async function removeAsVcap(
     layers: [],
     memoryMb: 128,
     diskMb: 64,
-    cpuWeight: 10,
+    cpuWeight: CPU_WEIGHT,
     pidsLimit: 64,
     fileDescriptors: 1024,
     logRateLimit: 0,
