@@ -4,12 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { silentLogger } from '../../packages/telemetry/src/index.js'
+import { REPOSITORY } from '../../e2e/platform.js'
 import { readClientSettings } from '../../apps/stager/src/client-settings.js'
 
 const execute = promisify(execFile)
 const IMAGE = process.env['BLOOMERY_STACK_IMAGE'] ?? 'bloomery/stack:bookworm'
 const BUNDLE = '/etc/ssl/certs/ca-certificates.crt'
 const VCAP = 2000
+/** What buildpacks share. */
+const SHARED = join(REPOSITORY, 'buildpacks/shared/lib')
 
 /** What one would call by hand in the same image, with nothing cached, where staging calls a buildpack. */
 export interface BareTool {
@@ -50,9 +53,11 @@ const DEFINITIONS: readonly Definition[] = [
     example: 'java-app',
     source: 'src/main/java/com/example/Application.java',
     comment: '//',
-    needs: ['maven'],
-    command: (at) =>
-      `${at.has('jdk') ? `export JAVA_HOME=${at.get('jdk')};` : ''} sh ${at.get('maven')}/bin/mvn -q -B -DskipTests package`,
+    // Maven and a JDK are the image's own; mirrors are those of this machine, as in staging.
+    needs: [],
+    command: () =>
+      `PYTHONPATH=/shared python3 -c "from pathlib import Path; from bloomery import maven; maven.write_settings(Path('/tmp/settings.xml'))"; ` +
+      'mvn -q -B -DskipTests $(ls /tmp/settings.xml 2>/dev/null | sed "s/^/-s /") -Dmaven.repo.local=/tmp/m2 package',
   },
   {
     language: 'go',
@@ -119,6 +124,7 @@ async function inImage(
       [
         ...['run', '--rm', '-u', `${VCAP}:${VCAP}`, '-w', '/app'],
         ...['-v', `${work}:/app`, '-v', `${store}:/runtimes:ro`, '-v', '/etc/ssl/certs:/etc/ssl/certs:ro'],
+        ...['-v', `${SHARED}:/shared:ro`],
         ...Object.entries(variables).flatMap(([name, value]) => ['-e', `${name}=${value}`]),
         ...[IMAGE, 'bash', '-c', command],
       ],
