@@ -1,16 +1,6 @@
 import type { Flags } from './command-line.js'
+import { force, hostAndPath, otherSpace } from './shared-flags.js'
 import { verb, type Verb } from './verb.js'
-
-const hostAndPath = {
-  hostname: {
-    kind: 'text',
-    short: 'n',
-    long: 'hostname',
-    value: 'HOST',
-    summary: 'host of the route; none is the domain itself',
-  },
-  path: { kind: 'text', long: 'path', value: 'PATH', summary: 'path that the route begins with' },
-} as const satisfies Flags
 
 const routeParts = {
   ...hostAndPath,
@@ -25,13 +15,6 @@ const options = {
     value: 'KEY=VALUE',
     summary: 'option of the route, e.g. loadbalancing=least-connection; may repeat',
   },
-} as const satisfies Flags
-
-const force = { force: { kind: 'switch', short: 'f', summary: 'without asking' } } as const satisfies Flags
-
-const otherSpace = {
-  space: { kind: 'text', short: 's', long: 'space', value: 'SPACE', summary: 'the other space; must be given' },
-  org: { kind: 'text', short: 'o', long: 'org', value: 'ORG', summary: 'its org; default is the targeted one' },
 } as const satisfies Flags
 
 const GROUP = 'Routes'

@@ -1,4 +1,5 @@
 import type { Flags } from './command-line.js'
+import { force, hostAndPath, otherSpace } from './shared-flags.js'
 import { verb, type Verb } from './verb.js'
 
 const config = {
@@ -13,7 +14,6 @@ const config = {
 const tags = {
   tags: { kind: 'text', short: 't', long: 'tags', value: 'TAGS', summary: 'tags, separated by commas' },
 } as const satisfies Flags
-const force = { force: { kind: 'switch', short: 'f', long: 'force', summary: 'without asking' } } as const satisfies Flags
 const broker = {
   broker: { kind: 'text', short: 'b', long: 'broker', value: 'BROKER', summary: 'the broker, where several offer the same' },
 } as const satisfies Flags
@@ -27,20 +27,6 @@ const offering = {
 const plan = { plan: { kind: 'text', short: 'p', long: 'plan', value: 'PLAN', summary: 'the plan' } } as const satisfies Flags
 const org = {
   org: { kind: 'text', short: 'o', long: 'org', value: 'ORG', summary: 'only for this org' },
-} as const satisfies Flags
-const otherSpace = {
-  space: { kind: 'text', short: 's', long: 'space', value: 'SPACE', summary: 'the other space' },
-  org: { kind: 'text', short: 'o', long: 'org', value: 'ORG', summary: 'its org; default is the targeted one' },
-} as const satisfies Flags
-const routeParts = {
-  hostname: {
-    kind: 'text',
-    short: 'n',
-    long: 'hostname',
-    value: 'HOST',
-    summary: 'host of the route; none is the domain itself',
-  },
-  path: { kind: 'text', long: 'path', value: 'PATH', summary: 'path that the route begins with' },
 } as const satisfies Flags
 const userProvided = {
   credentials: { kind: 'text', short: 'p', long: 'credentials', value: 'JSON', summary: 'credentials: JSON, or a file of it' },
@@ -270,7 +256,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: 'Let requests of a route pass through a service',
     operands: ['DOMAIN', 'SERVICE'],
-    flags: { ...routeParts, ...config, ...wait },
+    flags: { ...hostAndPath, ...config, ...wait },
     run: async (context, [domain, name], flags) =>
       (await import('./commands/services/bindings.js')).bindRouteService(context, domain, name, flags),
   }),
@@ -280,7 +266,7 @@ export const SERVICE_VERBS: readonly Verb[] = [
     group: GROUP,
     summary: 'Let requests of a route pass through a service no more',
     operands: ['DOMAIN', 'SERVICE'],
-    flags: { ...routeParts, ...force, ...wait },
+    flags: { ...hostAndPath, ...force, ...wait },
     run: async (context, [domain, name], flags) =>
       (await import('./commands/services/bindings.js')).unbindRouteService(context, domain, name, flags),
   }),

@@ -1,9 +1,5 @@
-import type { Flags } from './command-line.js'
+import { force, itsOrg } from './shared-flags.js'
 import { verb, type Verb } from './verb.js'
-
-const org = {
-  org: { kind: 'text', short: 'o', long: 'org', value: 'ORG', summary: 'its org; default is the targeted one' },
-} as const satisfies Flags
 
 /** The verbs about spaces themselves. */
 export const SPACE_VERBS: readonly Verb[] = [
@@ -19,7 +15,7 @@ export const SPACE_VERBS: readonly Verb[] = [
     group: 'Spaces',
     summary: 'Make a space, with yourself as manager and developer',
     operands: ['SPACE'],
-    flags: org,
+    flags: itsOrg,
     run: async (context, [name], flags) => (await import('./commands/spaces.js')).createSpace(context, name, flags),
   }),
   verb({
@@ -27,7 +23,7 @@ export const SPACE_VERBS: readonly Verb[] = [
     group: 'Spaces',
     summary: 'Delete a space with all that is in it',
     operands: ['SPACE'],
-    flags: { ...org, force: { kind: 'switch', short: 'f', summary: 'without asking' } },
+    flags: { ...itsOrg, ...force },
     run: async (context, [name], flags) => (await import('./commands/spaces.js')).deleteSpace(context, name, flags),
   }),
 ]

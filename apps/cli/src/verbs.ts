@@ -1,6 +1,7 @@
 import type { Flags } from './command-line.js'
 import { ROUTE_VERBS } from './route-verbs.js'
 import { SERVICE_VERBS } from './service-verbs.js'
+import { force } from './shared-flags.js'
 import { SPACE_VERBS } from './space-verbs.js'
 import { STAGING_VERBS } from './staging-verbs.js'
 import { verb, type Verb } from './verb.js'
@@ -224,7 +225,7 @@ export const VERBS: readonly Verb[] = [
     summary: 'Delete an app',
     operands: ['APP_NAME'],
     flags: {
-      force: { kind: 'switch', short: 'f', summary: 'without asking' },
+      ...force,
       routes: { kind: 'switch', short: 'r', summary: 'delete its routes too' },
     },
     run: async (context, [name], flags) => (await import('./commands/delete.js')).deleteApp(context, name, flags),
