@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import urlencode
 
 from bloomery import commands, log
 
@@ -153,7 +154,9 @@ def write(staging, options, version):
     ini = base.read_text("utf-8", "replace") if base.is_file() else production_ini(line)
     (folder / "php.ini").write_text(fill(ini, fixed))
     (folder / "php.ini.d" / "00-bloomery.ini").write_text(fill(SETTINGS, fixed))
-    (folder / "php.ini.d" / "10-extensions.ini").write_text(extension_lines(line, options) + session_lines())
+    handler, settings = session_store()
+    wanted = options.extensions() | ({handler} if handler else set())
+    (folder / "php.ini.d" / "10-extensions.ini").write_text(extension_lines(line, wanted) + settings)
     copy_own(own / "php" / "php.ini.d", "*.ini", folder / "php.ini.d", fixed)
     (folder / "fpm.d" / "00-app.conf").write_text("; the app's own follow\n")
     copy_own(own / "php" / "fpm.d", "*.conf", folder / "fpm.d", fixed)
@@ -178,11 +181,11 @@ def production_ini(line):
     return path.read_text() if path.is_file() else ""
 
 
-def extension_lines(line, options):
+def extension_lines(line, asked):
     """By Debian's order of loading: some need others before them."""
     available = {path.stem: path.read_text() for path in Path(f"/etc/php/{line}/mods-available").glob("*.ini")}
     builtin = {name.lower() for name in (commands.output(["php", "-n", "-m"]) or "").splitlines()}
-    wanted = set(ALWAYS) | options.extensions()
+    wanted = set(ALWAYS) | asked
     for name in list(wanted):
         wanted.update(NEEDS.get(name, []))
     missing = sorted(name for name in wanted if name not in available and name not in builtin and name not in ALWAYS)
@@ -197,25 +200,31 @@ def priority(text):
     return int(match.group(1)) if match else 20
 
 
-def session_lines():
-    """Sessions in a bound Redis or Memcached, which several instances share."""
+def session_store():
+    """(extension, settings) for sessions in a bound Redis or Memcached, which several instances share; (None, "") without one."""
     try:
         services = json.loads(os.environ.get("VCAP_SERVICES", "{}"))
     except ValueError:
-        return ""
+        return None, ""
     bindings = [each for found in services.values() for each in found] if isinstance(services, dict) else []
     for each in bindings:
         name, credentials = str(each.get("name") or ""), each.get("credentials") or {}
         host = credentials.get("hostname") or credentials.get("host")
         if host and "redis-sessions" in name:
-            password = f"?auth={credentials['password']}" if credentials.get("password") else ""
             log.info(f"sessions are kept in {name}")
-            return f'session.save_handler = redis\nsession.save_path = "tcp://{host}:{credentials.get("port", 6379)}{password}"\n'
+            query = f"?{urlencode(redis_login(credentials))}" if credentials.get("password") else ""
+            return "redis", f'session.save_handler = redis\nsession.save_path = "tcp://{host}:{credentials.get("port", 6379)}{query}"\n'
         servers = credentials.get("servers") or (f"{host}:{credentials.get('port', 11211)}" if host else None)
         if servers and "memcached-sessions" in name:
             log.info(f"sessions are kept in {name}")
-            return f'session.save_handler = memcached\nsession.save_path = "{servers}"\n'
-    return ""
+            return "memcached", f'session.save_handler = memcached\nsession.save_path = "{servers}"\n'
+    return None, ""
+
+
+def redis_login(credentials):
+    """With a name where Redis knows its users by name."""
+    user, password = credentials.get("username") or credentials.get("user"), credentials["password"]
+    return {"auth[user]": user, "auth[pass]": password} if user else {"auth": password}
 
 
 def httpd_modules():
