@@ -48,19 +48,15 @@ export class FileBlobstore implements Blobstore {
     const incoming = await this.#incoming()
     try {
       through.resume()
-      await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), through)
+      // The disk writes while the sum is made.
+      await Promise.all([pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), through), toDisk(path)])
       try {
         await rename(path, incoming)
       } catch (error) {
         if (!isOtherDevice(error)) throw error
         await copyFile(path, incoming)
+        await toDisk(incoming)
         await rm(path, { force: true })
-      }
-      const handle = await open(incoming, 'r+')
-      try {
-        await handle.datasync()
-      } finally {
-        await handle.close()
       }
       await this.#settle(incoming, key)
       return { key, ...result() }
@@ -179,5 +175,15 @@ export class FileBlobstore implements Blobstore {
         if (found) yield found
       }
     }
+  }
+}
+
+/** Reading is enough to have a file's bytes written out, whoever it belongs to. */
+async function toDisk(path: string): Promise<void> {
+  const handle = await open(path)
+  try {
+    await handle.datasync()
+  } finally {
+    await handle.close()
   }
 }
