@@ -124,12 +124,14 @@ export function presentAnswer(name: AnswerName, facts: { readonly host: string; 
     text.replace(/%(host|detail)/g, (_, key: string) => (key === 'host' ? facts.host : (facts.detail ?? '')))
   const reason = answer.reason ?? STATUS_CODES[answer.status] ?? ''
   const routerError = fill(answer.routerError).replace(/[^\t\x20-\x7e]/g, '?')
-  const body = answer.message === undefined ? '' : `${answer.status} ${reason}: ${fill(answer.message)}\n`
+  const message = answer.message === undefined ? undefined : fill(answer.message)
+  const body = message === undefined ? '' : `${answer.status} ${reason}: ${message}\n`
   return {
     status: answer.status,
     reason,
     routerError,
     close: answer.close ?? false,
+    ...(message === undefined ? {} : { message }),
     headers: [
       ...(answer.cacheControl === undefined ? [] : ['Cache-Control', answer.cacheControl]),
       ...(body === '' ? [] : ['Content-Type', 'text/plain; charset=utf-8']),

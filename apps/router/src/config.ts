@@ -19,6 +19,8 @@ import {
 import { portsOf, type TenantAddressPolicy } from '@bloomery/domain'
 import { z } from 'zod'
 import { CLIENT_CERTIFICATE_POLICIES, type ClientCertificatePolicy } from './middleware/client-certificate.js'
+import { plainPage, templatePage, type ErrorPage } from './error-pages/error-page.js'
+import { parseErrorTemplate, TemplateFault } from './error-pages/error-template.js'
 import { FORWARDED_PROTOS, type ForwardedProto } from './middleware/forwarded.js'
 import type { StickyPolicy } from './middleware/sticky-session.js'
 import { TRACINGS, type Tracing } from './middleware/tracing.js'
@@ -104,6 +106,8 @@ const RouterEnv = PlatformEnv.extend({
   BLOOMERY_ROUTER_ACCESS_LOG_MB: z.coerce.number().int().min(0).default(100),
   /** Whether an address whose route has no instance now, though some are wanted, is answered with 503 (`no_endpoints`), or with 404 as if there were no route. */
   BLOOMERY_ROUTER_UNSERVED_503: Flag.default(true),
+  /** HTML page for the router's own errors, in the notation of Go's html/template, like gorouter's `html_error_template`; without it a line of text. */
+  BLOOMERY_ROUTER_ERROR_TEMPLATE: z.string().optional(),
   /** Comma-separated names of the cookies by which applications show that they keep a session; requests with one stay with their instance. */
   BLOOMERY_ROUTER_STICKY_COOKIES: z.string().default('JSESSIONID').transform(commaSeparated),
   /** Whether the cookie of sticky sessions is for TLS alone, whatever the application says of its own. */
@@ -141,6 +145,8 @@ export interface RouterConfig {
   readonly acme: boolean
   readonly listener: ListenerOptions
   readonly limits: Limits
+  /** How the router's own errors look. */
+  readonly errorPage: ErrorPage
   readonly clientCertificates: ClientCertificatePolicy
   readonly forwardedProto: ForwardedProto
   readonly tracing: { readonly kind: Tracing; readonly tenant: string }
@@ -210,6 +216,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
       maxIdlePerEndpoint: env.BLOOMERY_ROUTER_MAX_IDLE_CONNECTIONS_PER_INSTANCE,
       maxHeadBytes: env.BLOOMERY_ROUTER_MAX_HEAD_KB * 1024,
     },
+    errorPage: errorPageOf(env.BLOOMERY_ROUTER_ERROR_TEMPLATE),
     clientCertificates: env.BLOOMERY_FORWARDED_CLIENT_CERT,
     forwardedProto: env.BLOOMERY_FORWARDED_PROTO,
     tracing: { kind: env.BLOOMERY_TRACING, tenant: env.BLOOMERY_TRACING_TENANT },
@@ -230,6 +237,16 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
       logFile: resolve(home.roleLogs, 'router-workers.log'),
       accessLog: resolve(home.roleLogs, 'router-access.log'),
     },
+  }
+}
+
+function errorPageOf(template: string | undefined): ErrorPage {
+  if (template === undefined) return plainPage
+  try {
+    return templatePage(parseErrorTemplate(template))
+  } catch (error) {
+    if (!(error instanceof TemplateFault)) throw error
+    throw new ConfigError(`Invalid configuration:\nBLOOMERY_ROUTER_ERROR_TEMPLATE (or …_FILE): ${error.message}.`)
   }
 }
 

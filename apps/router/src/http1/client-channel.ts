@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { presentAnswer, type AnswerName } from '../answers.js'
+import type { ErrorPage } from '../error-pages/error-page.js'
 import type { RouterAnswer } from '../proxy/router-answer.js'
 import { Exchange, type ClientConnection } from '../proxy/exchange.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
@@ -21,6 +22,7 @@ const TCP_KEEP_ALIVE_MS = 60_000
 
 export interface ClientChannelDeps extends RelayDeps {
   readonly clock: Clock
+  readonly errorPage: ErrorPage
   readonly isDraining: () => boolean
   readonly onClosed: (channel: ClientChannel) => void
 }
@@ -89,7 +91,8 @@ export class ClientChannel implements AnswerSink {
   }
 
   /** Sends an answer of the router's own. */
-  writeAnswer(exchange: Exchange, answer: RouterAnswer): void {
+  writeAnswer(exchange: Exchange, plain: RouterAnswer): void {
+    const answer = this.deps.errorPage(plain)
     if (answer.close || exchange.upgrade !== undefined || !this.#canSkipBody(exchange)) this.closeAfter = true
     const { outcome } = exchange
     outcome.status = answer.status
@@ -318,7 +321,7 @@ export class ClientChannel implements AnswerSink {
 
   /** What cannot be read as a request is refused, and the connection ends: nobody knows where the next request would begin. */
   #refuse(name: AnswerName, detail = ''): void {
-    const answer = presentAnswer(name, { host: '', detail })
+    const answer = this.deps.errorPage(presentAnswer(name, { host: '', detail }))
     const head = `HTTP/1.1 ${answer.status} ${answer.reason}\r\n${RawHeaders.from(answer.headers).toLines()}`
     this.out.text(`${head}Date: ${this.deps.clock.date}\r\nConnection: close\r\n\r\n${answer.body}`)
     this.#close()

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, DEFAULT_CIPHERS, TLSSocket, type Server as TlsServer } from 'node:tls'
+import { plainPage } from '../error-pages/error-page.js'
 import type { DataPlane, DataPlaneDeps } from '../proxy/data-plane.js'
 import { ClientCounts } from '../proxy/client-counts.js'
 import type { ClientConnection } from '../proxy/exchange.js'
@@ -58,6 +59,7 @@ export class Http1DataPlane implements DataPlane {
       log: deps.log,
       clock: this.#clock,
       limits: this.#limits,
+      errorPage: deps.errorPage ?? plainPage,
       acquire: (target, reuse) => this.#pool.acquire(target, reuse),
       openHandler: (exchange, handler) =>
         new EndpointChannel('', this.#handlers.open(exchange, handler), false, {

@@ -12,12 +12,14 @@ import {
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { presentAnswer } from '../answers.js'
+import { type ErrorPage, plainPage } from '../error-pages/error-page.js'
 import type { ClientCounts } from '../proxy/client-counts.js'
 import type { DataPlaneDeps, Http2Carrier } from '../proxy/data-plane.js'
 import { Exchange, type ClientConnection } from '../proxy/exchange.js'
 import type { Forwarding } from '../proxy/forwarding.js'
 import { LIMITS, type Limits } from '../proxy/limits.js'
 import { RawHeaders } from '../proxy/raw-headers.js'
+import type { RouterAnswer } from '../proxy/router-answer.js'
 import { answerBy, answeringTo, type Answering } from './answering.js'
 import { Http1Attempts } from './http1-attempts.js'
 
@@ -51,11 +53,13 @@ export class Http2Clients implements Http2Carrier {
   /** Of connections that are just being taken over. */
   readonly #arriving = new Map<string, Session>()
   readonly #attempts: Http1Attempts
+  readonly #errorPage: ErrorPage
   #draining = false
 
   constructor(deps: Http2ClientsDeps) {
     this.#deps = deps
     this.#limits = deps.limits ?? LIMITS
+    this.#errorPage = deps.errorPage ?? plainPage
     this.#attempts = new Http1Attempts(this.#limits, deps.instanceTls)
     this.#server = createServer({
       maxHeaderListPairs: this.#limits.maxFields,
@@ -139,17 +143,21 @@ export class Http2Clients implements Http2Carrier {
     this.#serve(call)
       .catch((error: unknown) => {
         this.#deps.log.error({ err: error, requestId: exchange.requestId }, 'unexpected failure while serving a request')
-        answerBy(call.answering, exchange, presentAnswer('unknownFailure', { host: exchange.hostHeader }))
+        this.#answer(call, presentAnswer('unknownFailure', { host: exchange.hostHeader }))
       })
       .finally(() => this.#deps.record(exchange, performance.timeOrigin + performance.now()))
       .catch((error: unknown) => this.#deps.log.error({ err: error }, 'a request could not be recorded'))
+  }
+
+  #answer({ answering, exchange }: StreamCall, answer: RouterAnswer): void {
+    answerBy(answering, exchange, this.#errorPage(answer))
   }
 
   async #serve(call: StreamCall): Promise<void> {
     const disposition = this.#deps.decide(call.exchange)
     switch (disposition.do) {
       case 'answer':
-        return answerBy(call.answering, call.exchange, disposition.answer)
+        return this.#answer(call, disposition.answer)
       case 'forward':
         return this.#forward(call, disposition.forwarding)
       case 'handle':
@@ -158,11 +166,11 @@ export class Http2Clients implements Http2Carrier {
   }
 
   async #forward(call: StreamCall, forwarding: Forwarding): Promise<void> {
-    const { exchange, request, answering } = call
+    const { exchange, request } = call
     try {
       while (!request.stream.destroyed) {
         const step = forwarding.next()
-        if (step.do === 'answer') return answerBy(answering, exchange, step.answer)
+        if (step.do === 'answer') return this.#answer(call, step.answer)
         if (step.do === 'handle') return await handle(call, step.handler)
         if (step.do === 'wait') {
           await delay(step.forMs)
@@ -179,7 +187,7 @@ export class Http2Clients implements Http2Carrier {
   }
 }
 
-type Http2ClientsDeps = Pick<DataPlaneDeps, 'decide' | 'record' | 'limits' | 'instanceTls' | 'log'>
+type Http2ClientsDeps = Pick<DataPlaneDeps, 'decide' | 'record' | 'limits' | 'instanceTls' | 'errorPage' | 'log'>
 
 /** Tells the client to come anew; its requests under way, and those that cross this word, are served. */
 const sendAway = (session: Http2Session): void => session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM)

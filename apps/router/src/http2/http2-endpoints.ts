@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect as dial } from 'node:net'
 import { types } from 'node:util'
 import { presentAnswer } from '../answers.js'
+import { type ErrorPage, plainPage } from '../error-pages/error-page.js'
 import { attemptError, coded, DIAL_TIMEOUT, isReplayable, RESPONSE_TIMEOUT, type AttemptError, type Phase } from '../failures.js'
 import type { Exchange } from '../proxy/exchange.js'
 import type { Forwarding, NextTry, Target } from '../proxy/forwarding.js'
@@ -38,6 +39,8 @@ export class Http2Endpoints {
   constructor(
     readonly limits: Limits = LIMITS,
     private readonly instanceTls?: InstanceTls,
+    /** How the router's own errors look. */
+    readonly errorPage: ErrorPage = plainPage,
   ) {
     this.http1 = new Http1Attempts(limits, instanceTls)
   }
@@ -280,7 +283,7 @@ export class Http2Forwarding implements Forwarding {
     const step = this.inner.next()
     switch (step.do) {
       case 'answer':
-        return answerBy(answering, exchange, step.answer)
+        return answerBy(answering, exchange, this.endpoints.errorPage(step.answer))
       case 'handle':
         return step.handler(exchange, request, response)
       case 'wait':
@@ -295,7 +298,12 @@ export class Http2Forwarding implements Forwarding {
             this.#goOn(call)
           },
           // What cannot even be asked is the router's own fault.
-          () => answerBy(answering, exchange, presentAnswer('unknownFailure', { host: exchange.hostHeader })),
+          () =>
+            answerBy(
+              answering,
+              exchange,
+              this.endpoints.errorPage(presentAnswer('unknownFailure', { host: exchange.hostHeader })),
+            ),
         )
     }
   }

@@ -12,6 +12,7 @@ import type { AddressInfo } from 'node:net'
 import type { LogLine } from '@bloomery/contracts'
 import { silentLogger } from '@bloomery/telemetry'
 import { recordExchange } from '../access-log/record-exchange.js'
+import { type ErrorPage, plainPage } from '../error-pages/error-page.js'
 import { bindSocket } from '../holder/listening-sockets.js'
 import { poolKeyOf } from '../forwarding/instance-forwarding.js'
 import { Http1DataPlane } from '../http1/http1-data-plane.js'
@@ -46,6 +47,7 @@ interface TestPlaneOptions {
   /** Over the defaults. */
   readonly limits?: Partial<Limits>
   readonly listener?: ListenerOptions
+  readonly errorPage?: ErrorPage
   /** For HTTPS; clients may then choose HTTP/2, and instances may speak it. */
   readonly certificate?: { readonly names: string[]; readonly certificatePem: string; readonly privateKeyPem: string }
 }
@@ -63,11 +65,13 @@ export async function startPlane(options: TestPlaneOptions = {}): Promise<TestPl
       nextTimestamp: () => String(lines.length),
     }),
   })
-  const http2Endpoints = new Http2Endpoints(limits)
+  const { errorPage = plainPage } = options
+  const http2Endpoints = new Http2Endpoints(limits, undefined, errorPage)
   const shared = {
     log: silentLogger,
     record,
     limits,
+    errorPage,
     decide: createPipeline({
       table,
       hosts: new Set(options.hosts ?? []),

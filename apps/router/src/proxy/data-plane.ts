@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { Logger } from '@bloomery/telemetry'
+import type { ErrorPage } from '../error-pages/error-page.js'
 import type { ClientCounts } from './client-counts.js'
 import type { InstanceTls } from '../tls/instance-tls.js'
 import type { Exchange } from './exchange.js'
@@ -49,6 +50,8 @@ export interface DataPlaneDeps {
   readonly listener?: ListenerOptions
   /** @default LIMITS */
   readonly limits?: Limits
+  /** How the router's own errors look. @default a line of text */
+  readonly errorPage?: ErrorPage
   readonly log: Logger
 }
 

@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TenantAddressPolicy } from '@bloomery/domain'
 import { guardedConnect } from '@bloomery/egress'
 import { presentAnswer } from '../answers.js'
+import { type ErrorPage, plainPage } from '../error-pages/error-page.js'
 import type { Exchange } from '../proxy/exchange.js'
 import type { Handler } from '../proxy/handler.js'
 import { LIMITS } from '../proxy/limits.js'
@@ -45,7 +46,11 @@ export class ServiceCalls {
   readonly #trusted: Agent
 
   /** `ca`: authorities to believe instead of the system's. */
-  constructor(policy: TenantAddressPolicy, ca?: string) {
+  constructor(
+    policy: TenantAddressPolicy,
+    ca?: string,
+    private readonly errorPage: ErrorPage = plainPage,
+  ) {
     this.#guarded = new GuardedAgent(policy, ca)
     this.#trusted = new Agent({ ...OPTIONS, ...(ca === undefined ? {} : { ca }) })
   }
@@ -53,7 +58,7 @@ export class ServiceCalls {
   /** Hands the request to the service at this address, and its answer to the client. */
   to(url: URL, { trusted }: { readonly trusted: boolean }): Handler {
     const agent = trusted ? this.#trusted : this.#guarded
-    return (exchange, request, response) => call({ url, agent, exchange, request, response }, 1)
+    return (exchange, request, response) => call({ url, agent, errorPage: this.errorPage, exchange, request, response }, 1)
   }
 
   close(): void {
@@ -65,6 +70,7 @@ export class ServiceCalls {
 interface Call {
   readonly url: URL
   readonly agent: Agent
+  readonly errorPage: ErrorPage
   readonly exchange: Exchange
   readonly request: IncomingMessage
   readonly response: ServerResponse
@@ -117,7 +123,7 @@ function call(parts: Call, attempt: number): void {
       headers: fields,
       body,
       routerError,
-    } = presentAnswer('endpointFailure', { host: exchange.hostHeader, detail })
+    } = parts.errorPage(presentAnswer('endpointFailure', { host: exchange.hostHeader, detail }))
     outcome.routerError = routerError
     outcome.status = status
     response.writeHead(status, reason, [...fields])

@@ -78,7 +78,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   })
   table.openRequests.onAnswered(() => feed.acknowledge())
 
-  const services = new ServiceCalls(config.routeServices.addresses)
+  const { errorPage } = config
+  const services = new ServiceCalls(config.routeServices.addresses, undefined, errorPage)
   let routeServiceKeys: RouteServiceKeys = []
   let instanceAuthority: string | undefined
   const instanceTls = new InstanceTls({ identity, authority: () => instanceAuthority })
@@ -99,7 +100,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   )
   const certificates = new CertificateStore(config.listener.clientCertificates?.ca)
   const following = await followCertificates(config, certificates, identity, log)
-  const http2Endpoints = new Http2Endpoints(config.limits, instanceTls)
+  const http2Endpoints = new Http2Endpoints(config.limits, instanceTls, errorPage)
   table.onWithdrawn((endpoint) => http2Endpoints.forget(poolKeyOf(endpoint)))
   const decide = createPipeline({
     table,
@@ -131,7 +132,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     logExchange(exchange, finishedAt)
     metrics.record(exchange, finishedAt)
   }
-  const http2 = new Http2Clients({ decide, record, limits: config.limits, instanceTls, log })
+  const http2 = new Http2Clients({ decide, record, limits: config.limits, instanceTls, errorPage, log })
   table.onWithdrawn((endpoint) => http2.forget(poolKeyOf(endpoint)))
   const plane: DataPlane = new Http1DataPlane({
     log,
@@ -143,6 +144,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     ...(config.acme ? { acmeHandshakes } : {}),
     listener: config.listener,
     limits: config.limits,
+    errorPage,
   })
   certificates.onDefault((certificate) => plane.setDefaultCertificate(certificate))
   const tickets = SessionTickets.follow(join(config.paths.run, 'session-tickets'), (keys) => plane.setTicketKeys?.(keys), log)
