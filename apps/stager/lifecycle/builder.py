@@ -150,8 +150,11 @@ class Builder:
             (self.deps / self.index(position)).mkdir(parents=True)
         for buildpack in self.buildpacks:
             if buildpack.url:
+                # Only here: what talks to servers takes as long to import as all the rest.
+                import addresses
+
                 try:
-                    buildpack.origin = sources.download_buildpack(buildpack.url, buildpack.folder)
+                    buildpack.origin = addresses.download_buildpack(buildpack.url, buildpack.folder)
                 except sources.SourceError as error:
                     raise StagingFailed(str(error)) from error
         wanted = {"final", ".members"} | {self.cache_of(each).name for each in self.supplied}
