@@ -243,7 +243,9 @@ class Pnpm(Manager):
         lock = self.package.lock()
         log.step(f"Installing node modules ({lock.name if lock else 'package.json'})")
         frozen = "--frozen-lockfile" if lock and lock.name == "pnpm-lock.yaml" else "--no-frozen-lockfile"
-        self.call_or_fail("install", frozen, "--prefer-offline", "--reporter=append-only", *([] if whole else ["--prod"]))
+        # Said in either case: by itself it goes by NODE_ENV.
+        only = "--prod=false" if whole else "--prod"
+        self.call_or_fail("install", frozen, "--prefer-offline", "--reporter=append-only", only)
         self.tidy()
 
     def prune(self):
