@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 
+import npm_addresses
 from bloomery import commands, log, members
 from package_json import BUILD_SCRIPTS
 
@@ -24,6 +25,9 @@ ADVICE = (
     (re.compile(r"heap out of memory|Killed"), "The build needs more memory: cf push -m 2G"),
     (re.compile(r"gyp ERR|node-pre-gyp|make: \*\*\*"), "A package with native code could not be compiled; the lines above name what it lacks."),
 )
+
+# What a registry says where a package is not at the address that the lock does not name.
+LIES_ELSEWHERE = re.compile(r"\bE4\d\d\b|EINTEGRITY")
 
 
 def default_version(package, kind, node_version):
@@ -154,13 +158,25 @@ class Npm(Manager):
         lock = self.package.lock()
         log.step(f"Installing node modules ({lock.name if lock else 'package.json'})")
         if lock:
-            status, text = self.call("ci", *only, *self.options())
+            status, text = self.install_by(lock, only)
             if status == 0:
                 return
             if "EUSAGE" not in text:
                 log.fail(f"npm ci failed with exit status {status}; its output above says why{advice(text)}")
             log.warning("package.json and package-lock.json do not agree: installing by package.json. Run npm install and push the new lock.")
         self.call_or_fail("install", *only, *self.options())
+
+    def install_by(self, lock, only):
+        guessed = npm_addresses.guess(lock, self.staging.build / ".npmrc")
+        if guessed:
+            with guessed:
+                status, text = self.call("ci", *only, *self.options())
+            if status == 0:
+                guessed.forget(self.modules)
+            if status == 0 or not LIES_ELSEWHERE.search(text):
+                return status, text
+            log.info("The registry may have packages at other addresses: it is asked for each one")
+        return self.call("ci", *only, *self.options())
 
     def prune(self):
         self.call_or_fail("prune", "--omit=dev", *self.options())
