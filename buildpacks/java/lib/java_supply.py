@@ -1,10 +1,10 @@
 """Installs the JRE."""
 import os
 import re
-from pathlib import Path
 
-from bloomery import commands, log, runtimes
+from bloomery import log, runtimes
 from java_app import option
+from java_home import java_of
 
 DEFAULT_JRE = "17.x"
 PROFILE = """export JAVA_HOME="{home}"
@@ -21,7 +21,7 @@ def supply(staging):
         log.info(f"{where}: {wanted}")
     else:
         log.info(f"no version named in JBP_CONFIG_OPEN_JDK_JRE: using {wanted}")
-    home, version = jre_of_stack()
+    home, version = java_of("java")
     found = runtimes.obtain_or_fail(staging, "jre", wanted, version)
     log.step(f"Installing OpenJDK JRE {found['version']}" + (" (the stack's)" if found["from"] == "stack-image" else ""))
     if found["from"] == "stack-image":
@@ -47,11 +47,3 @@ def jre_range(build):
         if match:
             return match.group(1).replace("1.8", "8"), "system.properties"
     return DEFAULT_JRE, None
-
-
-def jre_of_stack():
-    """(home, version) of the Java that the stack has, or (None, None)."""
-    program = commands.find("java")
-    text = commands.output([program, "-version"]) if program else None
-    match = re.search(r'version "(\d+(?:\.\d+)*)', text or "")
-    return (str(Path(program).resolve().parent.parent), match.group(1)) if match else (None, None)

@@ -2,11 +2,13 @@ import tempfile
 import unittest
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 from buildpack_paths import load
 
 memory = load("java", "java_memory")
 app = load("java", "java_app")
+java_home = load("java", "java_home")
 MIB = 1024 * 1024
 
 
@@ -51,6 +53,40 @@ class Memory(unittest.TestCase):
 
 def size(parts):
     return memory.size_of(next(each for each in parts if each.startswith("-Xmx"))[4:])
+
+
+class Homes(unittest.TestCase):
+    """Which Java is there, without starting it where it carries a note."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.home = Path(folder.name).resolve()
+        (self.home / "bin").mkdir()
+        path = mock.patch.dict("os.environ", {"PATH": f"{self.home / 'bin'}:/usr/bin:/bin"})
+        path.start()
+        self.addCleanup(path.stop)
+
+    def program(self, name, prints):
+        at = self.home / "bin" / name
+        at.write_text(f"#!/bin/sh\ncat <<'END'\n{prints}\nEND\n")
+        at.chmod(0o755)
+
+    def test_by_its_note(self):
+        self.program("java", "nothing that tells")
+        (self.home / "release").write_text('IMPLEMENTOR="Debian"\nJAVA_RUNTIME_VERSION="17.0.21+9"\nJAVA_VERSION="17.0.21"\n')
+        self.assertEqual(java_home.java_of("java"), (self.home, "17.0.21"))
+
+    def test_by_what_it_prints(self):
+        self.program("java", 'Picked up JAVA_TOOL_OPTIONS: -Xmx1g\nopenjdk version "1.8.0_392"')
+        self.assertEqual(java_home.java_of("java"), (self.home, "1.8.0"))
+        self.program("javac", "Picked up JAVA_TOOL_OPTIONS: -Xmx1g\njavac 21.0.1")
+        self.assertEqual(java_home.java_of("javac"), (self.home, "21.0.1"))
+        self.program("javac", "no version")
+        self.assertEqual(java_home.java_of("javac"), (None, None))
+
+    def test_lines(self):
+        self.assertEqual([java_home.line_of(each) for each in ("17.0.9", "1.8.0", "21")], [17, 8, 21])
 
 
 class Kinds(unittest.TestCase):
