@@ -5,11 +5,6 @@ import re
 import structured
 from purls import component
 
-try:
-    import tomllib
-except ImportError:  # The stack has it; an older Python of a machine without containers may not.
-    tomllib = None
-
 YARN_HEADER = re.compile(r'^"?((?:@[^/"]+/)?[^@"]+)@')
 PINNED = re.compile(r"^\s*([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*===?\s*([^\s;\\#]+)(.*)$")
 GEM = re.compile(r"^    (\S+) \(([^)]+)\)$")
@@ -87,8 +82,12 @@ def pipfile(text, _path):
 
 
 def poetry_or_uv(text, _path):
+    try:
+        import tomllib
+    except ImportError:  # The stack has it; an older Python of a machine without containers may not.
+        return []
     entries = []
-    for each in tomllib.loads(text).get("package") or [] if tomllib else []:
+    for each in tomllib.loads(text).get("package") or []:
         source = each.get("source") or {}
         if not each.get("version") or source.get("virtual") or source.get("editable"):
             continue

@@ -3,11 +3,6 @@ import json
 import re
 from urllib.parse import urlsplit
 
-try:
-    import yaml
-except ImportError:  # The stack has PyYAML; a machine without containers may not.
-    yaml = None
-
 DATABASE_SCHEMES = {"mysql": "mysql2", "mysql2": "mysql2", "postgres": "postgres", "postgresql": "postgres"}
 PLAIN_LINE = re.compile(r"^([A-Za-z0-9_.-]+):[ \t]+(\S.*)$")
 
@@ -25,6 +20,11 @@ def load(text):
         return json.loads(text)
     except ValueError:
         pass
+    try:
+        # What our own buildpacks write is JSON: loading this would take longer than reading that.
+        import yaml
+    except ImportError:  # The stack has PyYAML; a machine without containers may not.
+        yaml = None
     if yaml:
         try:
             return yaml.safe_load(text)

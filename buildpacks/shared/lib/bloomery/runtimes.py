@@ -88,7 +88,9 @@ def same(one, other):
 def carried_files(staging, dependency):
     """Entries of the manifest's `carried` list: files within the buildpack, as buildpacks/package.mjs puts them there."""
     path = staging.buildpack / "manifest.yml"
-    found = yaml_file.read_any(path) if path.is_file() else {}
+    # To read YAML takes longer than all else that is done for a runtime, and only cached buildpacks have this list.
+    carries = path.is_file() and "carried" in path.read_text("utf-8", "replace")
+    found = yaml_file.read_any(path) if carries else {}
     entries = found.get("carried") if isinstance(found, dict) else None
     return [each for each in entries or [] if each.get("name") == dependency]
 

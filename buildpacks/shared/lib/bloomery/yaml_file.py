@@ -4,12 +4,16 @@ import re
 
 from . import log
 
-try:
-    import yaml
-except ImportError:  # a machine without containers may lack it
-    yaml = None
-
 LINE = re.compile(r"^([A-Za-z0-9_.-]+):[ \t]*(.*?)\s*$")
+
+
+def parser():
+    """PyYAML, or None: a machine without containers may lack it. Loaded once it is needed, for that takes a while."""
+    try:
+        import yaml
+    except ImportError:
+        return None
+    return yaml
 
 
 def read_any(path):
@@ -19,6 +23,7 @@ def read_any(path):
         return json.loads(text)
     except ValueError:
         pass
+    yaml = parser()
     if not yaml:
         return None
     try:
@@ -29,6 +34,7 @@ def read_any(path):
 
 def parse_map(text):
     """A map from text such as  {jre: {version: 21.+}} , or None."""
+    yaml = parser()
     if not yaml:
         try:
             found = json.loads(text)
@@ -45,6 +51,7 @@ def parse_map(text):
 def read_map(path):
     """A map, or {} for an empty file. Ends staging with a clear word where the file is not one."""
     text = path.read_text("utf-8", "replace")
+    yaml = parser()
     if yaml:
         try:
             found = yaml.safe_load(text)
