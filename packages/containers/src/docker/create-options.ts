@@ -21,6 +21,8 @@ interface Surroundings {
   readonly supervisorPath: string | undefined
   /** Hosts-file entries that every container gets. */
   readonly hosts: Readonly<Record<string, string>>
+  /** The control group that its own lies in; the engine's custom when undefined. */
+  readonly cgroupParent: string | undefined
 }
 
 /** What the engine is told for a container: nothing that could be had without asking is left to it. */
@@ -81,6 +83,7 @@ export function createOptions(spec: ContainerSpec, around: Surroundings): Docker
       IpcMode: 'private',
       Memory: spec.memoryMb * MIB,
       MemorySwap: spec.memoryMb * MIB,
+      ...(around.cgroupParent === undefined ? {} : { CgroupParent: around.cgroupParent }),
       CpuShares: Math.max(2, Math.round(spec.cpuWeight * SHARES_PER_WEIGHT)),
       ...(spec.cpuLimit === undefined ? {} : { NanoCpus: Math.round(spec.cpuLimit * 1e9) }),
       PidsLimit: spec.pidsLimit,

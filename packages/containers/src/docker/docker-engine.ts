@@ -43,6 +43,7 @@ import { MemoryVictims } from './memory-victims.js'
 import { DISK_LABEL, INSTALLATION_LABEL, NAME_LABEL, type Names, namesOf, PURPOSE_LABEL } from './names.js'
 import { ensureNetwork } from './network.js'
 import { endpointFromList, seenFromInspect } from './seen.js'
+import { StagingGroup } from './staging-group.js'
 import type { Subnet } from './subnet.js'
 import { listUnusedImages, type OurImages, removeUnusedImage, STACK_LABEL } from './unused-images.js'
 
@@ -83,6 +84,7 @@ export class DockerEngine implements ContainerEngine {
   private readonly pids = new Map<string, number>()
   private readonly memoryVictims = new MemoryVictims()
   private readonly secrets: string
+  private readonly staging: StagingGroup
   private disk: DiskKind = 'measured'
   private subnet: Subnet | undefined
   private endpoints: Endpoints | undefined
@@ -95,6 +97,7 @@ export class DockerEngine implements ContainerEngine {
     this.hostAddress = options.hostAddress ?? '127.0.0.1'
     this.events = new EventWatch(this.connection.streams, this.names, options.logger)
     this.secrets = secretFilesRoot(options.installationId, options.folder)
+    this.staging = new StagingGroup(options.logger)
   }
 
   async ping(): Promise<void> {
@@ -119,6 +122,7 @@ export class DockerEngine implements ContainerEngine {
     const disk = await findDiskKind(this.options.disk)
     const firewall = await findFirewall()
     this.disk = disk.kind
+    await this.staging.prepare(this.docker)
     const subnet = await ensureNetwork(this.docker, this.names)
     if (this.subnet?.cidr !== subnet.cidr) this.endpoints = new Endpoints(subnet, this.hostAddress)
     this.subnet = subnet
@@ -168,6 +172,7 @@ export class DockerEngine implements ContainerEngine {
           trust: hostTrust(this.options.trustHostCertificates ?? true),
           supervisorPath: this.options.supervisorPath,
           hosts: this.platformHosts(),
+          cgroupParent: spec.purpose === 'staging' ? await this.staging.parent() : undefined,
         }),
       )
       return seenFromInspect(await container.inspect())
@@ -191,6 +196,7 @@ export class DockerEngine implements ContainerEngine {
     )
     const seen = await this.find(name)
     if (seen === undefined) throw new EngineError('not-found', `The container ${name} vanished while it was being started`)
+    if (seen.purpose === 'staging') await this.joinStaging(name)
     return seen
   }
 
@@ -334,6 +340,16 @@ export class DockerEngine implements ContainerEngine {
 
   async close(): Promise<void> {
     this.events.close()
+    this.staging.close()
+  }
+
+  private async joinStaging(name: string): Promise<void> {
+    const running = async (): Promise<string | undefined> => {
+      const found = await this.inspect(name)
+      return found?.State.Running === true ? found.Id : undefined
+    }
+    const id = await running()
+    if (id !== undefined) await this.staging.started(id, async () => (await running()) !== undefined)
   }
 
   private ourImages(): OurImages {
