@@ -43,9 +43,9 @@ const RUNTIME = {
   VCAP_APPLICATION: '{}',
 }
 
-/** Starts a command, waits until its port answers, runs `then`, and ends it. */
-export const serving = (command: string, then: string): string =>
-  `(${command}) >/home/vcap/logs/out 2>&1 & for i in $(seq 600); do curl -s -o /dev/null localhost:$PORT && break; sleep 0.1; done; ${then}; kill %1`
+/** Starts a command, waits until its port answers `probe`, runs `then`, and ends it. */
+export const serving = (command: string, then: string, probe = 'curl -s -o /dev/null localhost:$PORT'): string =>
+  `(${command}) >/home/vcap/logs/out 2>&1 & for i in $(seq 600); do ${probe} && break; sleep 0.1; done; ${then}; kill %1`
 
 /** Keeps what is sent, for tests to read. */
 export class KeptLogs implements LogSender {

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import nginx_template
-from bloomery import commands, log
+from bloomery import commands, log, nginx_defaults
 from nginx_supply import options_of
 
 START = """#!/bin/sh
@@ -33,7 +33,9 @@ def finalize(staging):
     check(staging, source, known)
     folder = staging.own / "nginx"
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bloomery").mkdir()
     shutil.copy2(Path(__file__).parent / "nginx_template.py", folder / "nginx_template.py")
+    shutil.copy2(nginx_defaults.__file__, folder / "bloomery" / "nginx_defaults.py")
     (folder / "nginx.json").write_text(json.dumps(known))
     script = staging.own / "bin" / "start-nginx"
     script.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,9 @@ import re
 import sys
 from pathlib import Path
 
+from bloomery.nginx_defaults import complete
+
 CALL = re.compile(r"\{\{-?\s*(\w+)((?:\s+(?:\"[^\"]*\"|`[^`]*`))*)\s*-?\}\}")
-TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 MODULES = ("/usr/lib/nginx/modules",)
 
 
@@ -41,19 +42,6 @@ def render(text, port, environment, plain, folders, nameservers, temporary):
 
     filled = CALL.sub(call, text)
     return complete(filled, temporary), called
-
-
-def complete(text, temporary):
-    """What the app's own file leaves open must not point to folders of the system."""
-    bare = re.sub(r"#.*", "", text)
-    top = [] if re.search(r"(^|[;{}\s])pid\s", bare) else [f"pid {temporary}/nginx.pid;"]
-    if not re.search(r"(^|[;{}\s])daemon\s", bare):
-        top.append("daemon off;")
-    inside = [f"{name}_temp_path {temporary}/nginx_{name};" for name in TEMPORARY if f"{name}_temp_path" not in bare]
-    if not re.search(r"(^|[;{}\s])access_log\s", bare):
-        inside.append("access_log /dev/stdout;")
-    text = re.sub(r"(^|[;}\s])(http\s*\{)", lambda match: f"{match.group(0)} {' '.join(inside)}", text, count=1)
-    return f"{text}\n{' '.join(top)}\n" if top else text
 
 
 def available(folders):

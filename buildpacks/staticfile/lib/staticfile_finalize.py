@@ -3,11 +3,14 @@ import os
 import re
 import shutil
 
-from bloomery import bom, commands, log
+from bloomery import bom, commands, log, nginx_defaults
 from nginx_config import render
 from staticfile import Staticfile
 
 NOT_SERVED = ("Staticfile", "Staticfile.auth", "manifest.yml", "manifest.yaml", ".profile", ".profile.d", ".cloudfoundry", "stackato.yml", "Procfile")
+# What an nginx.conf of the app's own says of its launch.
+OF_LAUNCH = re.compile(r"<%=\s*ENV\[([\"'])(PORT|APP_ROOT)\1\]\s*%>")
+PLACES = {"PORT": "@PORT@", "APP_ROOT": "@HOME@"}
 BOOT = """#!/bin/sh
 # Fills in what is known only now and becomes nginx.
 set -e
@@ -60,8 +63,7 @@ def write_nginx(staging, options, program):
     own = conf / "nginx.conf"
     if own.is_file():
         log.warning("overriding nginx.conf is deprecated and highly discouraged, as it breaks the functionality of the Staticfile and Staticfile.auth")
-        text = own.read_text("utf-8", "replace").replace("<%= ENV[\"PORT\"] %>", "@PORT@").replace("<%= ENV[\"APP_ROOT\"] %>", "@HOME@")
-        own.write_text(text)
+        own.write_text(nginx_defaults.complete(OF_LAUNCH.sub(lambda match: PLACES[match.group(2)], own.read_text("utf-8", "replace")), "@HOME@/nginx/run"))
     auth = staging.build / "Staticfile.auth"
     if auth.is_file():
         log.step("Enabling basic authentication using Staticfile.auth")
