@@ -91,8 +91,7 @@ suite('apps behind a web server of the stack', () => {
     const files: Files = {
       Staticfile: '',
       'index.html': 'its own',
-      'nginx/conf/nginx.conf':
-        `error_log stderr; events {}\nhttp { server { listen <%= ENV["PORT"] %>; root <%= ENV['APP_ROOT']%>/public; add_header X-Own yes; } }\n`,
+      'nginx/conf/nginx.conf': `error_log stderr; events {}\nhttp { server { listen <%= ENV["PORT"] %>; root <%= ENV['APP_ROOT']%>/public; add_header X-Own yes; } }\n`,
     }
     const { text, log } = await answer({ files }, 'curl -si localhost:$PORT/')
     expect(log).toContain('overriding nginx.conf is deprecated')
