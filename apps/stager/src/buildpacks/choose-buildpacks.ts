@@ -28,19 +28,31 @@ export function chooseBuildpacks(
       )
     return { skipDetect: false, buildpacks: asked.map((record) => ({ kind: 'kept', key: record.name, record })) }
   }
-  return { skipDetect: true, buildpacks: named.map((name) => chooseNamed(name, usable, stack)) }
+  const awaiting = kept.flatMap((record) => (record.state === 'READY' ? [] : [record.name]))
+  return { skipDetect: true, buildpacks: named.map((name) => chooseNamed(name, usable, awaiting, stack)) }
 }
 
-function chooseNamed(name: string, usable: readonly BuildpackRecord[], stack: string): ChosenBuildpack {
+function chooseNamed(
+  name: string,
+  usable: readonly BuildpackRecord[],
+  awaiting: readonly string[],
+  stack: string,
+): ChosenBuildpack {
   if (isBuildpackAddress(name)) return { kind: 'address', key: name, url: name }
   const found = usable
     .filter((record) => record.name === name)
     .sort((a, b) => Number(b.stack === stack) - Number(a.stack === stack))[0]
+  if (!found && awaiting.includes(name))
+    throw stagingError(
+      'buildpack-unavailable',
+      `the buildpack '${name}' has no bits yet`,
+      `Have the operator upload them (cf update-buildpack ${name} -p ZIP), or name another that cf buildpacks lists.`,
+    )
   if (!found)
     throw stagingError(
       'buildpack-unavailable',
-      `the buildpack '${withoutUserinfo(name)}' does not exist for the stack ${stack} or has no bits`,
-      'Name one that cf buildpacks lists, or an address of a git repository or zip file.',
+      `the buildpack '${withoutUserinfo(name)}' does not exist for the stack ${stack}`,
+      'Name one that cf buildpacks lists for that stack or for none, another stack (cf push -s), or an address of a git repository or zip file.',
     )
   if (!found.enabled)
     throw stagingError(

@@ -18,6 +18,61 @@ describe('the explanation of a failed staging', () => {
       { class: 'BuildpackCompileFailed', cause: 'runtime-version' },
     ],
     [
+      'what is no version',
+      {
+        exitCode: 223,
+        lines: ["**ERROR** Unable to install node: 'newest' is not a version range for node; write for example 22.x"],
+      },
+      { cause: 'runtime-version', nextStep: expect.stringMatching(/^Write a version of node in place of 'newest'/) },
+    ],
+    [
+      'pip: a line that is none',
+      {
+        exitCode: 223,
+        lines: [
+          "ERROR: Invalid requirement: 'what ever' (from line 3 of /tmp/app/requirements.txt)",
+          "**ERROR** pip could not install the app's packages; its output above says why",
+        ],
+      },
+      { cause: 'script-exit', nextStep: "Mend line 3 of requirements.txt: pip cannot read 'what ever'." },
+    ],
+    [
+      'maven: a pom that is no XML',
+      { exitCode: 223, lines: ['[FATAL] Non-readable POM /tmp/app/pom.xml: no more data', '**ERROR** mvn failed'] },
+      { cause: 'script-exit', nextStep: expect.stringMatching(/^pom\.xml cannot be read/) },
+    ],
+    [
+      'maven: code that does not compile',
+      {
+        exitCode: 223,
+        lines: ['[ERROR] COMPILATION ERROR :', '**ERROR** mvn failed with exit status 1; its output above says why.'],
+      },
+      { cause: 'script-exit', nextStep: expect.stringMatching(/lines with \[ERROR\] say where/) },
+    ],
+    [
+      'go: code that does not compile',
+      { exitCode: 223, lines: ['# x.org/x', './main.go:2:19: syntax error: unexpected }', '**ERROR** go install failed'] },
+      { cause: 'script-exit', nextStep: expect.stringMatching(/\(main\.go:2: syntax error: unexpected \}\)/) },
+    ],
+    [
+      'an own buildpack that points to what came before',
+      { exitCode: 223, lines: ['something', '**ERROR** bundle install failed with exit status 5; its output above says why.'] },
+      { cause: 'script-exit', nextStep: expect.stringMatching(/^The lines before/) },
+    ],
+    [
+      'a buildpack without bin',
+      { exitCode: 225, lines: ['Failed to run all supply scripts: malformed buildpack does not contain a /bin dir: mine'] },
+      { class: 'StagingError', cause: 'buildpack-unavailable', nextStep: expect.stringMatching(/^mine has to hold bin\//) },
+    ],
+    [
+      'a buildpack that cannot supply',
+      {
+        exitCode: 225,
+        lines: ['Error: one of the buildpacks chosen to supply dependencies does not support multi-buildpack apps'],
+      },
+      { class: 'StagingError', cause: 'buildpack-unavailable', nextStep: expect.stringMatching(/needs bin\/supply/) },
+    ],
+    [
       'npm: no such package',
       { exitCode: 223, lines: ["npm error 404  'nope@1' is not in this registry."] },
       { cause: 'dependency-not-found', nextStep: expect.stringMatching(/^nope@1 was not found/) },

@@ -23,7 +23,13 @@ const SIGNS: readonly Sign[] = [
     cause: 'runtime-version',
     pattern:
       /no version of (\S+) matches|asks for (\S+) \S+, which is not available|no match found for .* in \[|DEPENDENCY MISSING IN MANIFEST|requested version .* is not (available|supported)/i,
-    nextStep: () => 'Ask for a version that the line above lists as available, or leave the version out to get the default one.',
+    nextStep: () => 'Ask for a version that the output lists as available, or leave the version out to get the default one.',
+  },
+  {
+    cause: 'runtime-version',
+    pattern: /'([^']*)' is not a version range for (\S+?);/,
+    nextStep: ([, range = '', name = 'it']) =>
+      `Write a version of ${name} in place of '${range}' (22.x, ^20.11.0), or leave it out to get the default one.`,
   },
   {
     cause: 'lock-file',
@@ -70,8 +76,15 @@ const SIGNS: readonly Sign[] = [
   },
   {
     cause: 'buildpack-unavailable',
-    pattern: /malformed buildpack|does not support multi-buildpack/i,
-    nextStep: () => "Check the buildpack's address and its branch or tag, or name one that cf buildpacks lists.",
+    pattern: /malformed buildpack does not contain a \/bin dir: (\S+)/i,
+    nextStep: ([, name = '']) =>
+      `${name} has to hold bin/ at its top, or one folder down. Check its address, branch or tag, or have the operator upload its folder anew (cf update-buildpack NAME -p FOLDER).`,
+  },
+  {
+    cause: 'buildpack-unavailable',
+    pattern: /does not support multi-buildpack/i,
+    nextStep: () =>
+      'Every buildpack but the last only supplies, and needs bin/supply for that: name the one that lacks it last, or leave it out.',
   },
   {
     cause: 'script-exit',
@@ -100,6 +113,31 @@ const SIGNS: readonly Sign[] = [
     pattern: /Failed to compile droplet: .*exit status (?:6|7|28|35|56)$/,
     nextStep: () =>
       'The buildpack ended as a download does that reaches nothing. Have the operator check whether the machine that stages apps reaches the addresses of this buildpack, or use a cached (offline) one.',
+  },
+  {
+    cause: 'script-exit',
+    pattern: /Invalid requirement: (.*) \(from line (\d+) of (?:\/tmp\/app\/)?(\S+)\)/,
+    nextStep: ([, text = '', line = '', file = '']) => `Mend line ${line} of ${file}: pip cannot read ${text}.`,
+  },
+  {
+    cause: 'script-exit',
+    pattern: /Non-(?:readable|parseable) POM (?:\/tmp\/app\/)?([^\s:]+)/,
+    nextStep: ([, file = 'pom.xml']) => `${file} cannot be read; the line with its name says where. Mend it, and push again.`,
+  },
+  {
+    cause: 'script-exit',
+    pattern: /\[ERROR\] COMPILATION ERROR/,
+    nextStep: () => 'The code does not compile; the lines with [ERROR] say where. Mend it, and push again.',
+  },
+  {
+    cause: 'script-exit',
+    pattern: /^\s*(?:\.\/)?(\S+\.go:\d+)(?::\d+)?: (\S.*)/,
+    nextStep: ([, place = '', what = '']) => `The code does not compile (${place}: ${what}). Mend it, and push again.`,
+  },
+  {
+    cause: 'script-exit',
+    pattern: /\*\*ERROR\*\* .*output above says why/,
+    nextStep: () => 'The lines before the one with **ERROR** say what failed. Mend that, and push again.',
   },
   {
     cause: 'script-exit',
