@@ -233,7 +233,9 @@ def member_of(folder, member_folder, mounts, used):
 
 def is_packed_by_platform(folder):
     """For where the first buildpack puts a runtime, under its own name; for any other place nobody does."""
-    return folder.name.startswith("./deps/0/") and folder.source.startswith(folder.name.rsplit("/", 1)[1] + "-")
+    own = folder.name.rsplit("/", 1)[1] + "-"
+    # Its version follows: yarn-1.22.22 is packed as yarn, yarn-berry-4.9.1 is not.
+    return folder.name.startswith("./deps/0/") and folder.source.startswith(own) and folder.source[len(own) :][:1].isdigit()
 
 
 def marker_in(folder):
