@@ -26,8 +26,8 @@ def finalize(staging):
         folder = f"$DEPS_DIR/{staging.index}/dotnet_publish"
         project = Project(staging.own / "dotnet_publish")
         root = "dotnet-sdk"
-    else:
-        root = "dotnet"
+    elif project.kind == "framework":
+        root = project.runtime_range()[0]
     program = project.program()
     if program:
         program.chmod(0o755)
@@ -38,6 +38,8 @@ def finalize(staging):
         staging.write_profile("dotnet.sh", PROFILE.format(index=staging.index, root=root))
     if project.kind == "framework" and project.runtime_range()[1].startswith(("2.", "3.")):
         staging.write_profile("dotnet_icu.sh", ICU)
+        line = project.runtime_range()[1].removesuffix(".x")
+        log.warning(f".NET {line} has no TLS here: it needs OpenSSL 1.1, and the stack has 3. What listens or connects by TLS ends; name a newer line")
     staging.write_profile("dotnet_urls.sh", URLS)
     list_packages(staging, project)
     staging.write_launch({"web": command})

@@ -26,6 +26,6 @@ def supply(staging):
         )
     found = runtimes.obtain_or_fail(staging, dependency, wanted)
     log.step(f"Installing {dependency} {found['version']}")
-    root = staging.provide(found, "dotnet-sdk" if project.kind == "source" else "dotnet", shared=True)
+    root = staging.provide(found, dependency, shared=True)
     staging.link(root / "dotnet", "dotnet")
     staging.write_environment("DOTNET_ROOT", str(root))

@@ -106,7 +106,7 @@ def install_manager(staging, package, kind, named, node_version):
     wanted = named or package.engine(program) or managers.default_version(package, kind, node_version)
     found = runtimes.obtain_or_fail(staging, kind, wanted)
     log.step(f"Installing {program} {found['version']}")
-    target = staging.provide(found, program, package.leaves_runtime_alone())
+    target = staging.provide(found, kind, package.leaves_runtime_alone())
     if kind == "pnpm":
         staging.link(target / "bin" / ("pnpm.cjs" if (target / "bin" / "pnpm.cjs").is_file() else "pnpm.mjs"), "pnpm")
     else:
