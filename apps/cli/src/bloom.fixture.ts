@@ -14,6 +14,8 @@ interface Ended {
 /** A cloud of a test's own, and bloom run against it with a home of its own. */
 export class Bloom {
   readonly cloud = new FakeCloud()
+  /** What `take` and `takeAsJob` have seen. */
+  readonly sent: { readonly route: string; readonly body: unknown }[] = []
   home = ''
   env: NodeJS.ProcessEnv = {}
   /** What came out so far, of the command under way. */
@@ -68,6 +70,28 @@ export class Bloom {
   }
   answer(route: string, status: number, body: unknown): void {
     this.cloud.on(route, (_request, response) => json(response, status, body))
+  }
+
+  /** Keeps what is sent there, by method and path, and answers. */
+  take(route: string, status = 200, answer: unknown = {}): void {
+    this.cloud.on(route, (_request, response, body) => {
+      this.#keep(route, body)
+      return json(response, status, answer)
+    })
+  }
+  /** The same as work that ends a moment later. */
+  takeAsJob(route: string): void {
+    this.cloud.on(route, (_request, response, body) => {
+      this.#keep(route, body)
+      let polls = 0
+      this.cloud.on('GET /v3/jobs/j', (_poll, answer) =>
+        json(answer, 200, { guid: 'j', operation: 'x', state: polls++ === 0 ? 'POLLING' : 'COMPLETE' }),
+      )
+      return json(response, 202, {}, { location: `${this.cloud.url}/v3/jobs/j` })
+    })
+  }
+  #keep(route: string, body: Buffer): void {
+    this.sent.push({ route, body: body.length > 0 ? (JSON.parse(body.toString()) as unknown) : undefined })
   }
 
   async close(): Promise<void> {

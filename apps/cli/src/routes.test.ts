@@ -1,13 +1,9 @@
-import { json } from '@bloomery/client/testing'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { anApp, Bloom } from './bloom.fixture.js'
 
 let bloom: Bloom
-/** What was sent, by method and path. */
-let sent: { route: string; body: unknown }[]
 beforeEach(async () => {
   bloom = new Bloom()
-  sent = []
   await bloom.open()
   await bloom.login()
   bloom.list('/v3/apps', [anApp()])
@@ -33,11 +29,6 @@ const aRoute = (more: object = {}) => ({
   relationships: { space: data('s'), domain: data('tcp') },
   ...more,
 })
-const take = (route: string, status = 200, answer: unknown = {}): void =>
-  bloom.cloud.on(route, (_request, response, body) => {
-    sent.push({ route, body: body.length > 0 ? (JSON.parse(body.toString()) as unknown) : undefined })
-    return json(response, status, answer)
-  })
 const asked = (): string | undefined => bloom.cloud.requests.filter((each) => each.startsWith('GET /v3/routes')).at(-1)
 
 describe('domains', () => {
@@ -47,11 +38,11 @@ describe('domains', () => {
     expect((await bloom.run('router-groups')).stdout).toMatch(/default-tcp +tcp +20000-20049/)
   })
   it('are made for a router group, and deleted with their routes', async () => {
-    take('POST /v3/domains', 201)
-    take('DELETE /v3/domains/tcp')
+    bloom.take('POST /v3/domains', 201)
+    bloom.take('DELETE /v3/domains/tcp')
     expect((await bloom.run('create-shared-domain tcp.test --router-group default-tcp')).code).toBe(0)
     expect((await bloom.run('delete-shared-domain tcp.test -f')).code).toBe(0)
-    expect(sent).toEqual([
+    expect(bloom.sent).toEqual([
       { route: 'POST /v3/domains', body: { name: 'tcp.test', internal: false, router_group: { guid: 'g' } } },
       { route: 'DELETE /v3/domains/tcp', body: undefined },
     ])
@@ -79,11 +70,11 @@ describe('routes', () => {
     expect((await bloom.run('routes')).stdout).toMatch(/dev +db +tcp\.test +20001 +tcp +tcp +shop +sni=true\n/)
   })
   it('are made with a free port, or for one name on a port', async () => {
-    take('POST /v3/routes', 201, aRoute())
+    bloom.take('POST /v3/routes', 201, aRoute())
     expect((await bloom.run('create-route tcp.test')).stdout).toContain('Route tcp.test:20001 has been created.')
     await bloom.run('create-route tcp.test --hostname db --port 20001 -o sni=true -o loadbalancing=least-connection')
     const relationships = { domain: data('tcp'), space: data('s') }
-    expect(sent.map(({ body }) => body)).toEqual([
+    expect(bloom.sent.map(({ body }) => body)).toEqual([
       { relationships },
       { host: 'db', port: 20_001, options: { sni: 'true', loadbalancing: 'least-connection' }, relationships },
     ])
@@ -93,7 +84,7 @@ describe('routes', () => {
     const errors = [
       { code: 210003, title: 'CF-RouteHostTaken', detail: "Route already exists with port '20001' for domain 'tcp.test'." },
     ]
-    take('POST /v3/routes', 422, { errors })
+    bloom.take('POST /v3/routes', 422, { errors })
     expect((await bloom.run('create-route tcp.test --port 20001')).code).toBe(1)
     bloom.list('/v3/routes', [aRoute()])
     expect(await bloom.run('create-route tcp.test --port 20001')).toMatchObject({
@@ -102,14 +93,14 @@ describe('routes', () => {
     })
   })
   it('are found by host and port, and a TCP route without a port is a new one', async () => {
-    take('POST /v3/routes', 201, aRoute())
-    take('POST /v3/routes/r/destinations')
+    bloom.take('POST /v3/routes', 201, aRoute())
+    bloom.take('POST /v3/routes/r/destinations')
     expect((await bloom.run('map-route shop tcp.test')).stdout).toContain('Creating route tcp.test:20001')
     expect(asked()).toMatch(/domain_guids=tcp&hosts=&paths=&ports=0/)
     bloom.list('/v3/routes', [aRoute()])
     expect((await bloom.run('map-route shop tcp.test --hostname db --port 20001 --app-protocol tcp')).code).toBe(0)
     expect(asked()).toMatch(/hosts=db&paths=&ports=20001/)
-    expect(sent.at(-1)?.body).toEqual({ destinations: [{ app: { guid: 'shop-guid' }, protocol: 'tcp' }] })
+    expect(bloom.sent.at(-1)?.body).toEqual({ destinations: [{ app: { guid: 'shop-guid' }, protocol: 'tcp' }] })
     bloom.list('/v3/routes', [])
     expect((await bloom.run('unmap-route shop tcp.test')).stderr).toContain('Name its port with --port.')
     bloom.list('/v3/domains', [web])
@@ -119,11 +110,11 @@ describe('routes', () => {
   it('are changed, shared, moved and deleted', async () => {
     bloom.list('/v3/routes', [aRoute()])
     bloom.list('/v3/spaces', [{ guid: 'other', name: 'other' }])
-    take('PATCH /v3/routes/r')
-    take('POST /v3/routes/r/relationships/shared_spaces')
-    take('DELETE /v3/routes/r/relationships/shared_spaces/other')
-    take('PATCH /v3/routes/r/relationships/space')
-    take('DELETE /v3/routes/r')
+    bloom.take('PATCH /v3/routes/r')
+    bloom.take('POST /v3/routes/r/relationships/shared_spaces')
+    bloom.take('DELETE /v3/routes/r/relationships/shared_spaces/other')
+    bloom.take('PATCH /v3/routes/r/relationships/space')
+    bloom.take('DELETE /v3/routes/r')
     for (const line of [
       'update-route tcp.test --port 20001 -o loadbalancing=round-robin -r hash_header',
       'share-route tcp.test --port 20001 -s other',
@@ -132,7 +123,7 @@ describe('routes', () => {
       'delete-route tcp.test --port 20001 -f',
     ])
       expect([line, (await bloom.run(line)).code]).toEqual([line, 0])
-    expect(sent.map(({ body }) => body)).toEqual([
+    expect(bloom.sent.map(({ body }) => body)).toEqual([
       { options: { hash_header: null, loadbalancing: 'round-robin' } },
       { data: [{ guid: 'other' }] },
       undefined,
@@ -149,10 +140,10 @@ describe('routes', () => {
 describe('spaces', () => {
   it('are made with oneself as manager and developer', async () => {
     bloom.list('/v3/spaces', [])
-    take('POST /v3/spaces', 201, { guid: 'new', name: 'new' })
-    take('POST /v3/roles', 201)
+    bloom.take('POST /v3/spaces', 201, { guid: 'new', name: 'new' })
+    bloom.take('POST /v3/roles', 201)
     expect((await bloom.run('create-space new')).stdout).toContain('bloom target -o "acme" -s "new"')
-    expect(sent.map(({ body }) => body)).toEqual([
+    expect(bloom.sent.map(({ body }) => body)).toEqual([
       { name: 'new', relationships: { organization: data('o') } },
       ...['space_manager', 'space_developer'].map((type) => ({
         type,
@@ -162,12 +153,12 @@ describe('spaces', () => {
   })
   it('that are there already are left as they are', async () => {
     const detail = "User 'admin' already has 'space_manager' role in space 'dev'."
-    take('POST /v3/roles', 422, { errors: [{ code: 10008, title: 'CF-UnprocessableEntity', detail }] })
+    bloom.take('POST /v3/roles', 422, { errors: [{ code: 10008, title: 'CF-UnprocessableEntity', detail }] })
     expect(await bloom.run('create-space dev -o acme')).toMatchObject({ code: 0, stderr: "Space 'dev' already exists.\n" })
-    expect(sent.map(({ route }) => route)).toEqual(['POST /v3/roles', 'POST /v3/roles'])
+    expect(bloom.sent.map(({ route }) => route)).toEqual(['POST /v3/roles', 'POST /v3/roles'])
   })
   it('are listed and deleted; a targeted one is targeted no more', async () => {
-    take('DELETE /v3/spaces/s')
+    bloom.take('DELETE /v3/spaces/s')
     expect((await bloom.run('spaces')).stdout).toMatch(/name\ndev\n/)
     expect((await bloom.run('delete-space dev -f')).stdout).toContain('No space targeted')
     expect((await bloom.run('routes')).stderr).toContain('No space is targeted')

@@ -5,11 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { anApp, Bloom } from './bloom.fixture.js'
 
 let bloom: Bloom
-/** What was sent, by method and path. */
-let sent: { route: string; body: unknown }[]
 beforeEach(async () => {
   bloom = new Bloom()
-  sent = []
   await bloom.open()
   await bloom.login()
   bloom.list('/v3/apps', [anApp()])
@@ -35,17 +32,6 @@ const aBinding = (guid: string, createdAt: string, type = 'app') => ({
   ...{ guid, name: type === 'key' ? 'k' : null, type, created_at: createdAt, last_operation: done },
   relationships: { service_instance: link('db-guid'), ...(type === 'app' ? { app: link('shop-guid') } : {}) },
 })
-/** Takes what is sent there; `asJob`: as work that ends a moment later. */
-const take = (route: string, asJob = true): void =>
-  bloom.cloud.on(route, (_request, response, body) => {
-    sent.push({ route, body: body.length > 0 ? (JSON.parse(body.toString()) as unknown) : undefined })
-    if (!asJob) return json(response, 200, {})
-    let polls = 0
-    bloom.cloud.on('GET /v3/jobs/j', (_poll, answer) =>
-      json(answer, 200, { guid: 'j', operation: 'x', state: polls++ === 0 ? 'POLLING' : 'COMPLETE' }),
-    )
-    return json(response, 202, {}, { location: `${bloom.cloud.url}/v3/jobs/j` })
-  })
 
 describe('services', () => {
   it('are offered, listed and shown', async () => {
@@ -59,11 +45,11 @@ describe('services', () => {
     expect((await bloom.run('service db --guid')).stdout).toBe('db-guid\n')
   })
   it('are made with parameters from a file, and waited for', async () => {
-    take('POST /v3/service_instances')
+    bloom.takeAsJob('POST /v3/service_instances')
     await writeFile(join(bloom.home, 'p.json'), '{"size":3}')
     const { code, stdout } = await bloom.run('create-service mysql small db2 -c p.json -t a,b')
     expect([code, stdout.includes('OK')]).toEqual([0, true])
-    expect(sent[0]?.body).toEqual({
+    expect(bloom.sent[0]?.body).toEqual({
       type: 'managed',
       name: 'db2',
       relationships: { space: link('s'), service_plan: link('small') },
@@ -86,9 +72,9 @@ describe('services', () => {
   })
   it('are changed, renamed, shared and purged', async () => {
     bloom.answer('GET /v3/service_plans/small', 200, { ...small, guid: 'tiny' })
-    take('PATCH /v3/service_instances/db-guid')
-    take('POST /v3/service_instances/db-guid/relationships/shared_spaces', false)
-    take('DELETE /v3/service_instances/db-guid', false)
+    bloom.takeAsJob('PATCH /v3/service_instances/db-guid')
+    bloom.take('POST /v3/service_instances/db-guid/relationships/shared_spaces')
+    bloom.take('DELETE /v3/service_instances/db-guid')
     bloom.list('/v3/spaces', [{ guid: 'other', name: 'other' }])
     for (const line of [
       'update-service db -p small',
@@ -97,7 +83,7 @@ describe('services', () => {
       'purge-service-instance db -f',
     ])
       expect([line, (await bloom.run(line)).code]).toEqual([line, 0])
-    expect(sent.map(({ body }) => body)).toEqual([
+    expect(bloom.sent.map(({ body }) => body)).toEqual([
       { relationships: { service_plan: link('small') } },
       { name: 'db2' },
       { data: [{ guid: 'other' }] },
@@ -105,10 +91,10 @@ describe('services', () => {
     ])
   })
   it('can be what users have already', async () => {
-    take('POST /v3/service_instances', false)
+    bloom.take('POST /v3/service_instances')
     const line = ['cups', 'mine', '-p', '{"uri":"mysql://x"}', '-l', 'syslog://h:1']
     expect((await bloom.run(line)).code).toBe(0)
-    expect(sent[0]?.body).toMatchObject({
+    expect(bloom.sent[0]?.body).toMatchObject({
       ...{ type: 'user-provided', name: 'mine', credentials: { uri: 'mysql://x' }, syslog_drain_url: 'syslog://h:1' },
     })
   })
@@ -116,9 +102,9 @@ describe('services', () => {
 
 describe('bindings', () => {
   it('are made, and found made', async () => {
-    take('POST /v3/service_credential_bindings')
+    bloom.takeAsJob('POST /v3/service_credential_bindings')
     expect((await bloom.run('bind-service shop db --strategy multiple')).code).toBe(0)
-    expect(sent[0]?.body).toEqual({
+    expect(bloom.sent[0]?.body).toEqual({
       type: 'app',
       relationships: { app: link('shop-guid'), service_instance: link('db-guid') },
       strategy: 'multiple',
@@ -134,9 +120,9 @@ describe('bindings', () => {
       aBinding('new', '2026-01-03T00:00:00Z'),
       aBinding('older', '2026-01-02T00:00:00Z'),
     ])
-    for (const guid of ['old', 'older', 'new']) take(`DELETE /v3/service_credential_bindings/${guid}`)
+    for (const guid of ['old', 'older', 'new']) bloom.takeAsJob(`DELETE /v3/service_credential_bindings/${guid}`)
     expect((await bloom.run('cleanup-outdated-service-bindings shop --force')).code).toBe(0)
-    expect(sent.map(({ route }) => route)).toEqual([
+    expect(bloom.sent.map(({ route }) => route)).toEqual([
       'DELETE /v3/service_credential_bindings/older',
       'DELETE /v3/service_credential_bindings/old',
     ])
@@ -144,33 +130,33 @@ describe('bindings', () => {
   it('without an app are keys', async () => {
     bloom.list('/v3/service_credential_bindings', [aBinding('k1', '2026-01-01T00:00:00Z', 'key')])
     bloom.answer('GET /v3/service_credential_bindings/k1/details', 200, { credentials: { uri: 'mysql://x' } })
-    take('POST /v3/service_credential_bindings')
-    take('DELETE /v3/service_credential_bindings/k1')
+    bloom.takeAsJob('POST /v3/service_credential_bindings')
+    bloom.takeAsJob('DELETE /v3/service_credential_bindings/k1')
     expect((await bloom.run('create-service-key db k')).code).toBe(0)
     expect((await bloom.run('service-keys db')).stdout).toMatch(/k +create succeeded/)
     expect((await bloom.run('service-key db k')).stdout).toContain('"uri": "mysql://x"')
     expect((await bloom.run('delete-service-key db k -f')).code).toBe(0)
-    expect(sent.map(({ route }) => route.split(' ')[0])).toEqual(['POST', 'DELETE'])
+    expect(bloom.sent.map(({ route }) => route.split(' ')[0])).toEqual(['POST', 'DELETE'])
   })
   it('of routes name the route', async () => {
     bloom.list('/v3/domains', [{ guid: 'd', name: 'apps.test' }])
     bloom.list('/v3/routes', [{ guid: 'r', url: 'a.apps.test', destinations: [] }])
     bloom.list('/v3/service_route_bindings', [{ guid: 'rb' }])
-    take('POST /v3/service_route_bindings')
-    take('DELETE /v3/service_route_bindings/rb')
+    bloom.takeAsJob('POST /v3/service_route_bindings')
+    bloom.takeAsJob('DELETE /v3/service_route_bindings/rb')
     expect((await bloom.run('bind-route-service apps.test db -n a')).code).toBe(0)
     expect((await bloom.run('unbind-route-service apps.test db -n a -f')).code).toBe(0)
-    expect(sent[0]?.body).toEqual({ relationships: { route: link('r'), service_instance: link('db-guid') } })
+    expect(bloom.sent[0]?.body).toEqual({ relationships: { route: link('r'), service_instance: link('db-guid') } })
   })
 })
 
 describe('brokers', () => {
   it('are registered with a password that need not be typed where others read it', async () => {
-    take('POST /v3/service_brokers')
-    take('DELETE /v3/service_brokers/broker')
+    bloom.takeAsJob('POST /v3/service_brokers')
+    bloom.takeAsJob('DELETE /v3/service_brokers/broker')
     bloom.env = { ...bloom.env, BLOOM_BROKER_PASSWORD: 'p' }
     expect((await bloom.run('create-service-broker mine admin https://b.example.com --space-scoped')).code).toBe(0)
-    expect(sent[0]?.body).toEqual({
+    expect(bloom.sent[0]?.body).toEqual({
       name: 'mine',
       url: 'https://b.example.com',
       authentication: { type: 'basic', credentials: { username: 'admin', password: 'p' } },
@@ -180,10 +166,10 @@ describe('brokers', () => {
     expect((await bloom.run('delete-service-broker bundled -f')).code).toBe(0)
   })
   it('are opened to orgs', async () => {
-    take('POST /v3/service_plans/small/visibility', false)
+    bloom.take('POST /v3/service_plans/small/visibility')
     expect((await bloom.run('enable-service-access mysql')).code).toBe(0)
     expect((await bloom.run('disable-service-access mysql -p small')).code).toBe(0)
-    expect(sent.map(({ body }) => body)).toEqual([{ type: 'public' }, { type: 'admin' }])
+    expect(bloom.sent.map(({ body }) => body)).toEqual([{ type: 'public' }, { type: 'admin' }])
     expect((await bloom.run('service-access')).stdout).toMatch(/mysql +small +all/)
   })
 })
@@ -203,12 +189,12 @@ describe('orphans', () => {
 
   it('are listed, tried again and forgotten', async () => {
     bloom.answer(`GET ${PATH}`, 200, { total: 1, resources: [orphan] })
-    take(`POST ${PATH}/o1/actions/retry`, false)
-    take(`DELETE ${PATH}/o1`, false)
+    bloom.take(`POST ${PATH}/o1/actions/retry`)
+    bloom.take(`DELETE ${PATH}/o1`)
     expect((await bloom.run('service-orphans')).stdout).toMatch(/o1 +bundled +binding +b-guid +given up +11 +no/)
     await bloom.run('service-orphans retry o1')
     await bloom.run('service-orphans forget o1')
-    expect(sent.map(({ route }) => route)).toEqual([`POST ${PATH}/o1/actions/retry`, `DELETE ${PATH}/o1`])
+    expect(bloom.sent.map(({ route }) => route)).toEqual([`POST ${PATH}/o1/actions/retry`, `DELETE ${PATH}/o1`])
     expect((await bloom.run('service-orphans mend o1')).stderr).toMatch(/no action of service-orphans/)
     expect((await bloom.run('service-orphans retry')).stderr).toMatch(/Which one/)
   })
@@ -228,12 +214,12 @@ describe('instances that cannot be used', () => {
       ...{ service_offering: 'mysql', service_plan: 'small', last_operation: { description: 'disk is gone' } },
     }
     bloom.answer(`GET ${PATH}`, 200, { total: 3, resources: [instance] })
-    take(`POST ${PATH}/u1/actions/declare_repaired`, false)
+    bloom.take(`POST ${PATH}/u1/actions/declare_repaired`)
     expect((await bloom.run('unusable-services')).stdout).toMatch(
       /u1 +db +o +dev +mysql +small +bundled +disk is gone[^]*2 more\.[^]*repaired GUID/,
     )
     expect((await bloom.run('unusable-services repaired u1')).code).toBe(0)
-    expect(sent.map(({ route }) => route)).toEqual([`POST ${PATH}/u1/actions/declare_repaired`])
+    expect(bloom.sent.map(({ route }) => route)).toEqual([`POST ${PATH}/u1/actions/declare_repaired`])
     expect((await bloom.run('unusable-services mend u1')).stderr).toMatch(/no action of unusable-services/)
     expect((await bloom.run('unusable-services repaired')).stderr).toMatch(/Which one/)
   })

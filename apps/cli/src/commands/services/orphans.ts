@@ -1,5 +1,4 @@
-import { ClientError } from '@bloomery/client'
-import type { Context } from '../../context.js'
+import { operatorList } from './operator-list.js'
 
 interface Orphan {
   readonly guid: string
@@ -13,38 +12,26 @@ interface Orphan {
   readonly last_error: string | null
   readonly next_attempt_at: string | null
 }
-const PATH = '/bloomery/v1/orphan_mitigations'
 
 /** Lists what brokers may still hold, or has one deletion tried again or forgotten. */
-export async function orphansCommand(context: Context, action: string | undefined, guid: string | undefined): Promise<void> {
-  const { client, terminal } = context
-  if (action === undefined || action === 'list') return listOrphans(context)
-  if (action !== 'retry' && action !== 'forget')
-    throw new ClientError('bad-argument', `'${action}' is no action of service-orphans; there are: list, retry, forget`)
-  if (guid === undefined) throw new ClientError('bad-argument', 'Which one? See: bloom service-orphans')
-  if (action === 'retry') await client.post(`${PATH}/${encodeURIComponent(guid)}/actions/retry`, undefined)
-  else await client.complete('DELETE', `${PATH}/${encodeURIComponent(guid)}`)
-  terminal.ok()
-}
-
-async function listOrphans({ client, terminal }: Context): Promise<void> {
-  const { total, resources } = await client.get<{ total: number; resources: readonly Orphan[] }>(PATH)
-  if (resources.length === 0) return terminal.line('No service broker holds anything that nobody wants.')
-  terminal.table(
-    ['guid', 'broker', 'kind', 'of', 'state', 'attempts', 'next try', 'last error'],
-    resources.map((each) => [
-      each.guid,
-      each.service_broker.name ?? each.service_broker.guid,
-      each.kind,
-      each.service_binding_guid ?? each.service_instance_guid,
-      each.state,
-      String(each.attempts),
-      each.next_attempt_at ?? '',
-      each.last_error ?? each.reason,
-    ]),
-  )
-  if (total > resources.length) terminal.line(`\n${total - resources.length} more.`)
-  terminal.line(
-    '\nTry one again: bloom service-orphans retry GUID; once it was removed at the broker: bloom service-orphans forget GUID',
-  )
-}
+export const orphansCommand = operatorList<Orphan>({
+  verb: 'service-orphans',
+  path: '/bloomery/v1/orphan_mitigations',
+  none: 'No service broker holds anything that nobody wants.',
+  columns: ['guid', 'broker', 'kind', 'of', 'state', 'attempts', 'next try', 'last error'],
+  row: (each) => [
+    each.guid,
+    each.service_broker.name ?? each.service_broker.guid,
+    each.kind,
+    each.service_binding_guid ?? each.service_instance_guid,
+    each.state,
+    String(each.attempts),
+    each.next_attempt_at ?? '',
+    each.last_error ?? each.reason,
+  ],
+  then: 'Try one again: bloom service-orphans retry GUID; once it was removed at the broker: bloom service-orphans forget GUID',
+  actions: {
+    retry: (client, path) => client.post(`${path}/actions/retry`, undefined),
+    forget: (client, path) => client.complete('DELETE', path),
+  },
+})
