@@ -37,7 +37,10 @@ export function authorizationRoutes(app: FastifyInstance, { db, now, settings }:
   app.get('/oauth/authorize', open, async (request, reply) => {
     const parameters = textsOf(request.query)
     if (parameters['client_id'] === 'ssh-proxy')
-      throw new OauthError('invalid_request', 'This platform does not offer ssh yet, so there is no code to be had.')
+      throw new OauthError(
+        'unsupported_client',
+        'This platform does not offer ssh yet. To run a command with all that an app has: cf run-task APP --command "…"',
+      )
     return guarded(request, reply, async () => {
       const wanted = await read(parameters)
       const session = await findSession(db, request, now())

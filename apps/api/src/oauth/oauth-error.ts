@@ -17,6 +17,7 @@ const STATUS = {
   not_found: 404,
   scim_resource_already_exists: 409,
   client_already_exists: 409,
+  unsupported_client: 409,
   invalid_password: 422,
   service_unavailable: 503,
   server_error: 500,

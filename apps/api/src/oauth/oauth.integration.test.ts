@@ -236,7 +236,9 @@ describe('tokens and the user directory', () => {
     const login = (await api.app.inject({ url: '/login', headers: { accept: 'application/json' } })).json<{ prompts: object }>()
     expect(login.prompts).toMatchObject({ username: ['text', 'Email'], password: ['password', 'Password'] })
     expect(await call('GET', '/oauth/authorize?client_id=ssh-proxy&response_type=code', adminToken)).toMatchObject({
-      status: 400,
+      // The status at which the client shows the words alone.
+      status: 409,
+      body: { error: 'unsupported_client', error_description: expect.stringContaining('does not offer ssh yet') },
     })
   })
 })

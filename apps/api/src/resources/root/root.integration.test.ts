@@ -16,7 +16,7 @@ describe('the API as a whole', () => {
       uaa: { href: 'http://uaa.bloomery.test:8080' },
       log_cache: { href: 'http://log-cache.bloomery.test:8080' },
       network_policy_v1: { href: 'http://api.bloomery.test:8080/networking/v1/external' },
-      app_ssh: { href: 'api.bloomery.test:2222', meta: { oauth_client: 'ssh-proxy' } },
+      app_ssh: { href: 'api.bloomery.test:2222', meta: { oauth_client: 'ssh-proxy', host_key_fingerprint: 'none' } },
     })
     expect(await links('localhost:8080')).toMatchObject({
       login: { href: 'http://localhost:8080' },

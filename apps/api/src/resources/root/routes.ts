@@ -57,7 +57,8 @@ export function rootRoutes(app: FastifyInstance, { settings, pool }: Context): v
         log_stream: null,
         app_ssh: {
           href: `${new URL(base).hostname}:${settings.sshPort}`,
-          meta: { host_key_fingerprint: null, oauth_client: 'ssh-proxy' },
+          // No key: clients go on to ask for a code then, and are told in words that there is no ssh.
+          meta: { host_key_fingerprint: 'none', oauth_client: 'ssh-proxy' },
         },
       },
     }
