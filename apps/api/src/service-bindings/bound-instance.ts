@@ -12,9 +12,10 @@ export const BOUND_INSTANCE = {
   plan: { include: { offering: { include: { broker: true } } } },
 } as const
 export type BoundInstance = Prisma.ServiceInstanceGetPayload<{ include: typeof BOUND_INSTANCE }>
-export type ManagedInstance = BoundInstance & { readonly plan: NonNullable<BoundInstance['plan']> }
+type Managed<T extends { readonly plan: unknown }> = T & { readonly plan: NonNullable<T['plan']> }
+export type ManagedInstance = Managed<BoundInstance>
 
-export const isManaged = (instance: BoundInstance): instance is ManagedInstance => instance.plan !== null
+export const isManaged = <T extends { readonly plan: unknown }>(instance: T): instance is Managed<T> => instance.plan !== null
 
 const isBindable = (plan: Pick<ServicePlan, 'bindable'> & { readonly offering: Pick<ServiceOffering, 'bindable'> }): boolean =>
   plan.bindable ?? plan.offering.bindable
@@ -60,7 +61,15 @@ const hasState = (operation: unknown, type: string, state: string): boolean => {
 }
 
 /** Whom the request about a binding goes to. */
-export const bindingTarget = (instance: ManagedInstance, bindingGuid: string): BrokerTarget => ({
+export const bindingTarget = (
+  instance: {
+    readonly guid: string
+    readonly plan: Pick<ServicePlan, 'catalogId' | 'maximumPollingDuration'> & {
+      readonly offering: Pick<ServiceOffering, 'brokerGuid' | 'catalogId'>
+    }
+  },
+  bindingGuid: string,
+): BrokerTarget => ({
   brokerGuid: instance.plan.offering.brokerGuid,
   instanceGuid: instance.guid,
   bindingGuid,
@@ -69,12 +78,19 @@ export const bindingTarget = (instance: ManagedInstance, bindingGuid: string): B
   ...(instance.plan.maximumPollingDuration === null ? {} : { maximumPollingSeconds: instance.plan.maximumPollingDuration }),
 })
 
+interface Gifts {
+  readonly syslog_drain_url?: unknown
+  readonly route_service_url?: unknown
+  readonly volume_mounts?: unknown
+}
+const isGiven = (value: unknown): boolean => (Array.isArray(value) ? value.length > 0 : value != null && value !== '')
+
+/** Whether an answer has anything that an offering must have announced. */
+export const isGift = ({ syslog_drain_url, route_service_url, volume_mounts }: Gifts): boolean =>
+  [syslog_drain_url, route_service_url, volume_mounts].some(isGiven)
+
 /** A drain, a route service or volumes of an offering that has not said it gives any: nobody expects them, so they are refused. */
-export function unexpectedGift(
-  offering: Pick<ServiceOffering, 'requires'>,
-  answer: { readonly syslog_drain_url?: unknown; readonly route_service_url?: unknown; readonly volume_mounts?: unknown },
-): CfError | undefined {
-  const isGiven = (value: unknown): boolean => (Array.isArray(value) ? value.length > 0 : value != null && value !== '')
+export function unexpectedGift(offering: Pick<ServiceOffering, 'requires'>, answer: Gifts): CfError | undefined {
   const lacks = (requirement: string): boolean => !offering.requires.includes(requirement)
   if (isGiven(answer.syslog_drain_url) && lacks('syslog_drain'))
     return refused('stream logs from your application, but is not registered as a logging service')

@@ -87,6 +87,7 @@ export class ServiceOperations {
 
   async #cancel(tx: Transaction, where: Prisma.ServiceOperationWhereInput, error: CfError): Promise<void> {
     const found = await tx.serviceOperation.findMany({ where })
+    if (found.length === 0) return
     await tx.serviceOperation.deleteMany({ where: { guid: { in: found.map(({ guid }) => guid) } } })
     for (const { jobGuid } of found) if (jobGuid !== null) await this.parts.jobs.settle(tx, jobGuid, { state: 'FAILED', error })
   }

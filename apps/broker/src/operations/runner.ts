@@ -71,16 +71,22 @@ export class OperationRunner {
     for (const { id, cancelled } of open) if (cancelled) this.#running.get(id)?.abort.abort()
     for (const operation of runnable(open, busy, PARALLEL)) {
       const abort = new AbortController()
-      const done = this.#run(operation, lease, signal, AbortSignal.any([signal, abort.signal])).finally(() => {
+      const done = this.#run(operation, lease, signal, AbortSignal.any([signal, abort.signal])).then((ended) => {
         this.#running.delete(operation.id)
-        this.operations.ended(operation.id)
+        this.operations.ended(operation.id, ended)
         this.#wake()
       })
       this.#running.set(operation.id, { abort, done })
     }
   }
 
-  async #run(operation: OperationRecord, lease: Lease, leading: AbortSignal, signal: AbortSignal): Promise<void> {
+  /** Answers how it has ended well; undefined where only the database can tell. Never rejects. */
+  async #run(
+    operation: OperationRecord,
+    lease: Lease,
+    leading: AbortSignal,
+    signal: AbortSignal,
+  ): Promise<OperationRecord | undefined> {
     const about = {
       operation: operation.id,
       kind: operation.kind,
@@ -103,9 +109,11 @@ export class OperationRunner {
         await finishOperation(tx, operation.id, 'succeeded', null)
       })
       this.log.info(about, 'done')
+      return { ...operation, state: 'succeeded', description: null }
     } catch (error) {
-      if (error instanceof LeaseLost || leading.aborted) return this.log.info(about, 'left to the next broker')
-      await this.#fail(operation, error, context, about)
+      if (error instanceof LeaseLost || leading.aborted) this.log.info(about, 'left to the next broker')
+      else await this.#fail(operation, error, context, about)
+      return undefined
     }
   }
 

@@ -237,9 +237,10 @@ export class LocalServerHost implements ServerHost {
 
   /** Resolves once it serves. What runs already is asked, not started. */
   async #start(server: Server, software: Software): Promise<void> {
-    await this.#openPorts()
     const running = await this.#running(server)
+    // Its ports are open since then, and `keepRunning` sees to it that they stay so.
     if (running && this.#served.has(server.name)) return
+    await this.#openPorts()
     const runtime = running ?? (await this.#launch(server, software))
     for (const end = Date.now() + (software.startTimeoutMs ?? START_TIMEOUT_MS); ; await delay(50)) {
       if (await software.isReady(server).catch(() => false)) {

@@ -3,12 +3,12 @@ import type { BindRequest } from '@bloomery/osb'
 import { z } from 'zod'
 import type { Context } from '../../http/context.js'
 import { bindingCredentialsContext } from '../../runs/environment-sources.js'
-import { bindingTarget, isManaged, unexpectedGift } from '../../service-bindings/bound-instance.js'
+import { bindingTarget, isGift, isManaged, unexpectedGift } from '../../service-bindings/bound-instance.js'
 import { lastOperation } from '../../service-bindings/last-operation.js'
 import { bindingContext, sharedAnnotations } from '../../service-bindings/request-context.js'
+import { findOperatedBinding, findToldBinding, type OperatedBinding } from '../../service-operations/operated.js'
 import type { BrokerAnswer, Operation, OperationHandler } from '../../service-operations/operation.js'
 import { recordBindingEvent } from './binding-events.js'
-import { BINDING_PARTS, spaceOfBinding, type BindingParts } from './binding-parts.js'
 
 const BindParams = z.object({
   parameters: z.record(z.string(), z.unknown()).optional(),
@@ -18,8 +18,6 @@ type BindParams = z.infer<typeof BindParams>
 
 /** Makes an app binding or a key at its broker. */
 export function bindHandler({ db, keyring }: Pick<Context, 'db' | 'keyring'>): OperationHandler<BindParams> {
-  const find = (on: Pick<Transaction, 'credentialBinding'>, guid: string): Promise<BindingParts | null> =>
-    on.credentialBinding.findUnique({ where: { guid }, include: BINDING_PARTS })
   const note = async (
     tx: Transaction,
     operation: Operation<BindParams>,
@@ -28,14 +26,14 @@ export function bindHandler({ db, keyring }: Pick<Context, 'db' | 'keyring'>): O
     await tx.credentialBinding.updateMany({ where: { guid: operation.resourceGuid }, data })
   }
   const tell = async (tx: Transaction, operation: Operation<BindParams>, act: 'start_create' | 'create') => {
-    const binding = await find(tx, operation.resourceGuid)
-    if (binding) await recordBindingEvent(tx, operation.actor, binding, spaceOfBinding(binding), act, operation.params.byManifest)
+    const told = await findToldBinding(tx, operation.resourceGuid)
+    if (told) await recordBindingEvent(tx, operation.actor, told.binding, told.space, act, operation.params.byManifest)
   }
   return {
     params: BindParams,
 
     async plan({ resourceGuid, params }) {
-      const binding = await find(db, resourceGuid)
+      const binding = await findOperatedBinding(db, resourceGuid)
       if (!binding || !isManaged(binding.serviceInstance)) return { kind: 'done' }
       const target = bindingTarget(binding.serviceInstance, binding.guid)
       const body = bindRequest(binding, target, params.parameters)
@@ -48,7 +46,8 @@ export function bindHandler({ db, keyring }: Pick<Context, 'db' | 'keyring'>): O
     },
 
     async inspect({ resourceGuid }, answer) {
-      const binding = await find(db, resourceGuid)
+      if (!isGift(answer)) return undefined
+      const binding = await findOperatedBinding(db, resourceGuid)
       return binding?.serviceInstance.plan ? unexpectedGift(binding.serviceInstance.plan.offering, answer) : undefined
     },
 
@@ -76,7 +75,7 @@ export function bindHandler({ db, keyring }: Pick<Context, 'db' | 'keyring'>): O
 }
 
 function bindRequest(
-  { app, serviceInstance }: BindingParts,
+  { app, serviceInstance }: OperatedBinding,
   { serviceId, planId }: { readonly serviceId: string; readonly planId: string },
   parameters: Readonly<Record<string, unknown>> | undefined,
 ): BindRequest {

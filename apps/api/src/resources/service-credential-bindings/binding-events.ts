@@ -1,13 +1,14 @@
-import type { CredentialBinding, Transaction } from '@bloomery/database'
+import type { Transaction } from '@bloomery/database'
 import { recordAudit } from '../../http/audit.js'
 import type { JobActor } from '../../jobs/jobs.js'
+import type { ToldBinding } from '../../service-operations/operated.js'
 
 /** An audit event about a binding, in the transaction of the change it tells of. */
 export const recordBindingEvent = (
   tx: Transaction,
   actor: JobActor,
-  binding: Pick<CredentialBinding, 'guid' | 'name' | 'type' | 'appGuid' | 'serviceInstanceGuid'>,
-  space: { readonly guid: string; readonly organizationGuid: string },
+  binding: ToldBinding['binding'],
+  space: ToldBinding['space'],
   act: 'create' | 'start_create' | 'update' | 'delete' | 'start_delete',
   byManifest?: true,
 ): Promise<void> => {

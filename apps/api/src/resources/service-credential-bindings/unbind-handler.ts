@@ -4,9 +4,9 @@ import type { Context } from '../../http/context.js'
 import { bindingTarget, isManaged } from '../../service-bindings/bound-instance.js'
 import { lastOperation } from '../../service-bindings/last-operation.js'
 import { unbindFailure } from '../../service-bindings/unbind-failure.js'
+import { findOperatedBinding, findToldBinding } from '../../service-operations/operated.js'
 import type { Operation, OperationHandler } from '../../service-operations/operation.js'
 import { recordBindingEvent } from './binding-events.js'
-import { BINDING_PARTS, spaceOfBinding } from './binding-parts.js'
 
 const UnbindParams = z.looseObject({})
 type UnbindParams = z.infer<typeof UnbindParams>
@@ -25,13 +25,11 @@ export function unbindHandler({ db }: Pick<Context, 'db'>): OperationHandler<Unb
       data: { lastOperation: lastOperation('delete', state, description, operation.createdAt) },
     })
   }
-  const find = (on: Pick<Transaction, 'credentialBinding'>, guid: string) =>
-    on.credentialBinding.findUnique({ where: { guid }, include: BINDING_PARTS })
   return {
     params: UnbindParams,
 
     async plan({ resourceGuid }) {
-      const binding = await find(db, resourceGuid)
+      const binding = await findOperatedBinding(db, resourceGuid)
       if (!binding || !isManaged(binding.serviceInstance)) return { kind: 'done' }
       // A bind whose answer is not known yet would come after us.
       const making = await db.serviceOperation.count({
@@ -49,17 +47,18 @@ export function unbindHandler({ db }: Pick<Context, 'db'>): OperationHandler<Unb
 
     async started(tx, operation) {
       await note(tx, operation, 'in progress', '')
-      const binding = await find(tx, operation.resourceGuid)
-      if (binding) await recordBindingEvent(tx, operation.actor, binding, spaceOfBinding(binding), 'start_delete')
+      const told = await findToldBinding(tx, operation.resourceGuid)
+      if (told) await recordBindingEvent(tx, operation.actor, told.binding, told.space, 'start_delete')
     },
 
     progressed: (tx, operation, description) => note(tx, operation, 'in progress', description),
 
     async completed(tx, operation) {
-      const binding = await find(tx, operation.resourceGuid)
-      if (!binding) return
-      await tx.credentialBinding.delete({ where: { guid: binding.guid } })
-      await recordBindingEvent(tx, operation.actor, binding, spaceOfBinding(binding), 'delete')
+      const told = await findToldBinding(tx, operation.resourceGuid)
+      if (!told) return
+      const { count } = await tx.credentialBinding.deleteMany({ where: { guid: told.binding.guid } })
+      if (count === 0) return
+      await recordBindingEvent(tx, operation.actor, told.binding, told.space, 'delete')
     },
 
     failed: (tx, operation, { description }) => note(tx, operation, 'failed', description),

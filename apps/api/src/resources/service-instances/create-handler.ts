@@ -1,8 +1,8 @@
 import type { Prisma, Transaction } from '@bloomery/database'
 import { z } from 'zod'
 import type { Context } from '../../http/context.js'
+import { findOperatedInstance, findToldInstance } from '../../service-operations/operated.js'
 import type { BrokerAnswer, Operation, OperationHandler } from '../../service-operations/operation.js'
-import { INSTANCE_PARTS } from './find-service-instance.js'
 import { auditParameters, recordInstanceEvent } from './instance-events.js'
 import { lastOperation } from './last-operation.js'
 import { brokerMetadataOf, isManaged, maintenanceInfoOf, provisionRequest, targetOf } from './managed-request.js'
@@ -33,14 +33,14 @@ export function createInstanceHandler({ db, now }: Pick<Context, 'db' | 'now'>):
     { actor, resourceGuid, params }: Operation<CreateParams>,
     act: 'start_create' | 'create',
   ) => {
-    const instance = await tx.serviceInstance.findUnique({ where: { guid: resourceGuid }, include: INSTANCE_PARTS })
+    const instance = await findToldInstance(tx, resourceGuid)
     if (instance) await recordInstanceEvent(tx, actor, instance, act, auditParameters(params.audited))
   }
   return {
     params: CreateParams,
 
     async plan({ resourceGuid, params }) {
-      const instance = await db.serviceInstance.findUnique({ where: { guid: resourceGuid }, include: INSTANCE_PARTS })
+      const instance = await findOperatedInstance(db, resourceGuid)
       if (!instance || !isManaged(instance)) return { kind: 'done' }
       return {
         kind: 'ask',

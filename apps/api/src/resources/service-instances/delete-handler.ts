@@ -2,8 +2,8 @@ import { CfError } from '@bloomery/contracts'
 import type { Prisma, Transaction } from '@bloomery/database'
 import { z } from 'zod'
 import type { Context } from '../../http/context.js'
+import { findOperatedInstance, findToldInstance, type OperatedInstance } from '../../service-operations/operated.js'
 import type { Operation, OperationHandler, Step } from '../../service-operations/operation.js'
-import { INSTANCE_PARTS, type InstanceInSpace } from './find-service-instance.js'
 import { recordInstanceEvent } from './instance-events.js'
 import { lastOperation, readLastOperation } from './last-operation.js'
 import { isManaged, targetOf } from './managed-request.js'
@@ -35,14 +35,12 @@ export function deleteInstanceHandler({
       data: { ...data, lastOperation: { ...lastOperation('delete', state, description, operation.createdAt, now()) } },
     })
   }
-  const find = (on: Pick<Transaction, 'serviceInstance'>, guid: string) =>
-    on.serviceInstance.findUnique({ where: { guid }, include: INSTANCE_PARTS })
 
   /** Bindings are unbound first; what is left of an earlier failure is tried again. */
-  async function unbindAll(operation: Operation<DeleteParams>, instance: InstanceInSpace): Promise<Step | undefined> {
+  async function unbindAll(operation: Operation<DeleteParams>, instance: OperatedInstance): Promise<Step | undefined> {
     const where = { serviceInstanceGuid: instance.guid }
     const [credentialBindings, routeBindings, pending] = await Promise.all([
-      db.credentialBinding.findMany({ where, include: { app: true } }),
+      db.credentialBinding.findMany({ where }),
       db.routeBinding.findMany({ where }),
       db.serviceOperation.findMany({ where: { ...where, type: 'delete', resourceType: { not: 'instance' } } }),
     ])
@@ -85,7 +83,7 @@ export function deleteInstanceHandler({
     params: DeleteParams,
 
     async plan(operation) {
-      const instance = await find(db, operation.resourceGuid)
+      const instance = await findOperatedInstance(db, operation.resourceGuid)
       if (!instance) return { kind: 'done' }
       const first = await unbindAll(operation, instance)
       if (first) return first
@@ -96,7 +94,7 @@ export function deleteInstanceHandler({
     async started(tx, operation) {
       await callOffCreate(tx, operation)
       await note(tx, operation, 'in progress', '')
-      const instance = await find(tx, operation.resourceGuid)
+      const instance = await findToldInstance(tx, operation.resourceGuid)
       if (instance) await recordInstanceEvent(tx, operation.actor, instance, 'start_delete')
     },
 
@@ -104,9 +102,10 @@ export function deleteInstanceHandler({
 
     async completed(tx, operation) {
       await callOffCreate(tx, operation)
-      const instance = await find(tx, operation.resourceGuid)
+      const instance = await findToldInstance(tx, operation.resourceGuid)
       if (!instance) return
-      await tx.serviceInstance.delete({ where: { guid: instance.guid } })
+      const { count } = await tx.serviceInstance.deleteMany({ where: { guid: instance.guid } })
+      if (count === 0) return
       await recordInstanceEvent(tx, operation.actor, instance, 'delete')
       nudges.send({ topic: 'scheduler' })
     },

@@ -1,15 +1,15 @@
-import type { Prisma, ServiceInstance, Transaction } from '@bloomery/database'
+import type { Prisma, Transaction } from '@bloomery/database'
 import { recordAudit } from '../../http/audit.js'
 import type { JobActor } from '../../jobs/jobs.js'
+import type { ToldInstance } from '../../service-operations/operated.js'
 
 type Act = 'create' | 'start_create' | 'update' | 'start_update' | 'delete' | 'start_delete' | 'purge' | 'share' | 'unshare'
-type Told = Pick<ServiceInstance, 'guid' | 'name' | 'type' | 'spaceGuid'> & { space: { organizationGuid: string } }
 
 /** An audit event about a service instance, in the transaction of the change it tells of. */
 export const recordInstanceEvent = (
   tx: Transaction,
   actor: JobActor,
-  instance: Told,
+  instance: ToldInstance,
   act: Act,
   request: Prisma.InputJsonObject = {},
 ): Promise<void> => recordInstanceData(tx, actor, instance, act, { request })
@@ -18,7 +18,7 @@ export const recordInstanceEvent = (
 export const recordInstanceData = (
   tx: Transaction,
   actor: JobActor,
-  instance: Told,
+  instance: ToldInstance,
   act: Act,
   data: Prisma.InputJsonObject,
 ): Promise<void> => {

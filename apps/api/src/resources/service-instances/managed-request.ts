@@ -1,17 +1,19 @@
 import { MaintenanceInfo, type ProvisionRequest, type RequestContext, type UpdateRequest } from '@bloomery/osb'
 import type { Prisma } from '@bloomery/database'
 import { bindingContext, sharedAnnotations } from '../../service-bindings/request-context.js'
+import type { OperatedInstance } from '../../service-operations/operated.js'
 import type { BrokerAnswer, BrokerTarget } from '../../service-operations/operation.js'
 import type { InstanceInSpace } from './find-service-instance.js'
 
-type PlanOfInstance = NonNullable<InstanceInSpace['plan']>
+type Managed<T extends OperatedInstance> = T & { readonly plan: NonNullable<T['plan']> }
 /** An instance that a broker has made or is to make. */
-export type ManagedInstance = InstanceInSpace & { readonly plan: PlanOfInstance }
-export const isManaged = (instance: InstanceInSpace): instance is ManagedInstance => instance.plan !== null
+export type ManagedInstance = Managed<InstanceInSpace>
+type OperatedByBroker = Managed<OperatedInstance>
+export const isManaged = <T extends OperatedInstance>(instance: T): instance is Managed<T> => instance.plan !== null
 
 export const maintenanceInfoOf = (stored: unknown): MaintenanceInfo | undefined => MaintenanceInfo.safeParse(stored).data
 
-export const targetOf = ({ guid, plan }: ManagedInstance): BrokerTarget => ({
+export const targetOf = ({ guid, plan }: OperatedByBroker): BrokerTarget => ({
   brokerGuid: plan.offering.brokerGuid,
   instanceGuid: guid,
   serviceId: plan.offering.catalogId,
@@ -19,13 +21,13 @@ export const targetOf = ({ guid, plan }: ManagedInstance): BrokerTarget => ({
   maximumPollingSeconds: plan.maximumPollingDuration ?? undefined,
 })
 
-const contextOf = (instance: ManagedInstance, name = instance.name): RequestContext => ({
+const contextOf = (instance: OperatedByBroker, name = instance.name): RequestContext => ({
   ...bindingContext(instance.space),
   instance_name: name,
   instance_annotations: sharedAnnotations(instance.annotations),
 })
 
-export function provisionRequest(instance: ManagedInstance, parameters: Parameters): ProvisionRequest {
+export function provisionRequest(instance: OperatedByBroker, parameters: Parameters): ProvisionRequest {
   const maintenance = maintenanceInfoOf(instance.plan.maintenanceInfo)
   return {
     service_id: instance.plan.offering.catalogId,
@@ -40,7 +42,7 @@ export function provisionRequest(instance: ManagedInstance, parameters: Paramete
 
 /** What an update carries; the plan is always named, parameters only where somebody gave some. */
 export function updateRequest(
-  instance: ManagedInstance,
+  instance: OperatedByBroker,
   wanted: {
     readonly name?: string | undefined
     readonly plan?: { readonly catalogId: string } | undefined

@@ -2,9 +2,9 @@ import { Prisma, type Transaction } from '@bloomery/database'
 import { z } from 'zod'
 import type { Context } from '../../http/context.js'
 import { applyMetadata, MetadataInput } from '../../http/metadata.js'
+import { findOperatedInstance, findToldInstance } from '../../service-operations/operated.js'
 import type { Operation, OperationHandler } from '../../service-operations/operation.js'
 import { made } from './create-handler.js'
-import { INSTANCE_PARTS } from './find-service-instance.js'
 import { auditParameters, recordInstanceEvent } from './instance-events.js'
 import { lastOperation } from './last-operation.js'
 import { isManaged, maintenanceInfoOf, targetOf, updateRequest } from './managed-request.js'
@@ -40,13 +40,11 @@ export function updateInstanceHandler({
       data: { ...data, lastOperation: { ...lastOperation('update', state, description, operation.createdAt, now()) } },
     })
   }
-  const find = (on: Pick<Transaction, 'serviceInstance'>, guid: string) =>
-    on.serviceInstance.findUnique({ where: { guid }, include: INSTANCE_PARTS })
   return {
     params: UpdateParams,
 
     async plan({ resourceGuid, params }) {
-      const instance = await find(db, resourceGuid)
+      const instance = await findOperatedInstance(db, resourceGuid)
       if (!instance || !isManaged(instance)) return { kind: 'done' }
       const plan = await db.servicePlan.findUnique({ where: { guid: params.planGuid } })
       return {
@@ -59,7 +57,7 @@ export function updateInstanceHandler({
 
     async started(tx, operation, answer) {
       await note(tx, operation, 'in progress', '', made(answer))
-      const instance = await find(tx, operation.resourceGuid)
+      const instance = await findToldInstance(tx, operation.resourceGuid)
       if (instance)
         await recordInstanceEvent(tx, operation.actor, instance, 'start_update', auditParameters(operation.params.audited))
     },
@@ -68,7 +66,7 @@ export function updateInstanceHandler({
 
     async completed(tx, operation, answer) {
       const { params } = operation
-      const instance = await find(tx, operation.resourceGuid)
+      const instance = await tx.serviceInstance.findUnique({ where: { guid: operation.resourceGuid }, include: { space: true } })
       if (!instance) return
       await note(tx, operation, 'succeeded', answer.description ?? '', {
         ...(params.name === undefined ? {} : { name: params.name }),
