@@ -12,10 +12,19 @@ describe('mirrors of settings.xml', () => {
     ['central', true],
     ['other,central', true],
     ['external:*', true],
+    ['external:http:*', false],
     ['*,!central', false],
     ['other', false],
   ])('%s stands for the central repository: %s', (of, yes) => {
     const found = centralMirror(mirrorsIn(settings(['unrelated', 'http://a'], [of, 'http://mirror/a?b&amp;c'])))
     expect(found?.url).toBe(yes ? 'http://mirror/a?b&c' : undefined)
+  })
+
+  it('one that names the repository comes before patterns, and what Maven shall not reach is no mirror', () => {
+    const both = mirrorsIn(settings(['*', 'http://all'], ['central', 'http://own']))
+    expect(centralMirror(both)?.url).toBe('http://own')
+    // As every installation of Maven has it.
+    const blocker = '<id>b</id><mirrorOf>external:http:*</mirrorOf><url>http://0.0.0.0/</url><blocked>true</blocked>'
+    expect(mirrorsIn(`<settings><mirrors><mirror>${blocker}</mirror></mirrors></settings>`)).toEqual([])
   })
 })

@@ -15,21 +15,23 @@ export interface MavenMirror {
   readonly mirrorOf: string
 }
 
-/** The mirrors of a settings.xml, in their order. */
+/** The mirrors of a settings.xml, in their order; without those that stand for nothing but what Maven shall not reach. */
 export function mirrorsIn(settings: string): MavenMirror[] {
   const text = settings.replaceAll(/<!--[\s\S]*?-->/g, '')
   return [...text.matchAll(/<mirror>([\s\S]*?)<\/mirror>/g)].flatMap(([, body = '']) => {
+    if (element(body, 'blocked') === 'true') return []
     const id = element(body, 'id') ?? 'mirror'
     const url = element(body, 'url')
     return url === undefined ? [] : [{ id, url: url.replace(/\/$/, ''), mirrorOf: element(body, 'mirrorOf') ?? '' }]
   })
 }
 
-/** The mirror that stands for Maven's central repository. */
+/** The mirror that stands for Maven's central repository, which is reached by HTTPS; one that names it comes before patterns. */
 export const centralMirror = (mirrors: readonly MavenMirror[]): MavenMirror | undefined =>
+  mirrors.find(({ mirrorOf }) => mirrorOf === 'central') ??
   mirrors.find(({ mirrorOf }) => {
     const names = mirrorOf.split(',').map((each) => each.trim())
-    return !names.includes('!central') && names.some((name) => name === '*' || name === 'central' || name.startsWith('external:'))
+    return !names.includes('!central') && ['*', 'central', 'external:*'].some((name) => names.includes(name))
   })
 
 function element(body: string, name: string): string | undefined {

@@ -42,9 +42,10 @@ def write_settings(path):
 
 def repository():
     """Address of what stands for the central repository."""
-    for each in mirrors():
+    # One that names it comes before patterns, as with Maven itself.
+    for each in sorted(mirrors(), key=lambda each: each["mirrorOf"] != "central"):
         names = [name.strip() for name in each["mirrorOf"].split(",")]
-        if "!central" not in names and any(name in ("*", "central") or name.startswith("external:") for name in names):
+        if "!central" not in names and any(name in ("*", "central", "external:*") for name in names):
             return each["url"].rstrip("/")
     program = commands.find("mvn")
     home = Path(program).resolve().parent.parent if program else None
