@@ -8,6 +8,7 @@ Folders that droplets share (runtimes, packages as they were installed before) a
 """
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -15,12 +16,15 @@ import stat
 import subprocess
 import tarfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 VCAP = 2000
 # Below this it is cheaper to compress again than to look for what was compressed before.
 MEMBER_BYTES = 1 << 20
+# From here on a folder within a large one is worth a compression of its own.
+SUB_MEMBER_BYTES = 4 << 20
+# To compress once more what is compressed costs twelve times what it costs to take it as it is, and gains a twentieth.
+COMPRESSED = (".jar", ".war", ".zip", ".whl", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".br", ".png", ".jpg", ".jpeg", ".webp", ".mp4", ".woff2")
 CHUNK = 1 << 20
 # A buildpack leaves this in a folder that it may restore at the next push; it says what the content depends on.
 MARKER = ".bloomery-key"
@@ -182,17 +186,37 @@ def parts_of(folder, name, rest, mounts):
             yield shared
             own = []
             continue
-        entries = tree(folder / child, f"{name}/{child}")
-        if len(entries) > 1 and weight(entries) >= MEMBER_BYTES:
+        for part, is_large in by_size(tree(folder / child, f"{name}/{child}"), f"{name}/{child}"):
+            if not is_large:
+                own.extend(part)
+                continue
             # The folder itself must come before what lies in it.
             if own:
                 yield own
                 own = []
-            yield entries
-        else:
-            own.extend(entries)
+            yield part
     if own:
         yield own
+
+
+def by_size(entries, name):
+    """(entries, whether they stand alone). Of a large folder each large sub-folder does: libraries that stay lie beside classes that do not."""
+    if len(entries) == 1 or weight(entries) < MEMBER_BYTES:
+        yield entries, False
+        return
+    depth = name.count("/") + 1
+    small = []
+    for _child, found in itertools.groupby(entries, lambda entry: entry.name.split("/")[: depth + 1]):
+        below = list(found)
+        if len(below) > 1 and weight(below) >= SUB_MEMBER_BYTES:
+            if small:
+                yield small, weight(small) >= MEMBER_BYTES
+            small = []
+            yield below, True
+        else:
+            small.extend(below)
+    if small:
+        yield small, weight(small) >= MEMBER_BYTES
 
 
 def shared_folder(path, name, mounts):
@@ -255,6 +279,13 @@ def weight(entries):
     return sum(entry.info.st_size for entry in entries if stat.S_ISREG(entry.info.st_mode))
 
 
+def level_of(entries):
+    """For pigz: 0 where nearly all is compressed already."""
+    total = weight(entries)
+    compressed = weight(each for each in entries if each.name.endswith(COMPRESSED))
+    return 0 if total >= MEMBER_BYTES and compressed * 10 >= total * 9 else 1
+
+
 def entry_of(path, name):
     return Entry(str(path), name, os.lstat(path))
 
@@ -284,6 +315,8 @@ def find_or_make(entries, folder, last, used):
 
 def fingerprint(entries):
     """By content, not by time: package managers give all files one date."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
         digests = pool.map(content_digest, entries, chunksize=64)
         total = hashlib.sha256(b"1\n")
@@ -312,7 +345,7 @@ def compress(entries, output, closing):
             write_entry(entry, sink)
         sink.write(closing)
 
-    gzip_into(output, write)
+    gzip_into(output, write, level_of(entries))
 
 
 def compress_folder(folder, output):
@@ -330,12 +363,13 @@ def compress_folder(folder, output):
         if tar.wait() != 0 or held != END_OF_ARCHIVE:
             raise OSError(5, f"tar ended with status {tar.returncode}")
 
-    gzip_into(output, write)
+    gzip_into(output, write, 1)
 
 
-def gzip_into(output, write):
-    # With one processor pigz would write other bytes than with several.
-    tool = ["pigz", "-1", "-n", "-c", "-p", str(max(2, os.cpu_count() or 2))] if shutil.which("pigz") else ["gzip", "-1", "-n", "-c"]
+def gzip_into(output, write, level):
+    # With one processor pigz would write other bytes than with several. gzip knows no level 0.
+    threads = str(max(2, os.cpu_count() or 2))
+    tool = ["pigz", f"-{level}", "-n", "-c", "-p", threads] if shutil.which("pigz") else ["gzip", "-1", "-n", "-c"]
     with open(output, "wb") as sink:
         process = subprocess.Popen(tool, stdin=subprocess.PIPE, stdout=sink)
         try:
