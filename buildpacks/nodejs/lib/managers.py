@@ -167,7 +167,7 @@ class Npm(Manager):
         self.call_or_fail("install", *only, *self.options())
 
     def install_by(self, lock, only):
-        guessed = npm_addresses.guess(lock, self.staging.build / ".npmrc")
+        guessed = npm_addresses.guess(lock, self.staging.build / ".npmrc", self.registry)
         if guessed:
             with guessed:
                 status, text = self.call("ci", *only, *self.options())
@@ -177,6 +177,10 @@ class Npm(Manager):
                 return status, text
             log.info("The registry may have packages at other addresses: it is asked for each one")
         return self.call("ci", *only, *self.options())
+
+    def registry(self):
+        """The one that npm takes when nobody has set another."""
+        return (commands.output(["npm", "config", "get", "registry"]) or "").rpartition("\n")[2]
 
     def prune(self):
         self.call_or_fail("prune", "--omit=dev", *self.options())

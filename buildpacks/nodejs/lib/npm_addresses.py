@@ -7,7 +7,6 @@ import json
 import os
 import re
 
-PUBLIC = "https://registry.npmjs.org"
 REGISTRY_OF_ITS_OWN = re.compile(r"^\s*([^=#;]*:)?(registry|replace-registry-host)\s*=", re.MULTILINE)
 
 
@@ -37,20 +36,19 @@ class Addressed:
 ADDRESS = re.compile(r'^[ \t]*"resolved": "([^"]*)",\n', re.MULTILINE)
 
 
-def guess(lock, npmrc, environment=os.environ):
-    """An Addressed, or None where nothing is to be gained or the app itself says where its packages are."""
+def guess(lock, npmrc, ask, environment=os.environ):
+    """An Addressed, or None where nothing is to be gained or the app itself says where its packages are. `ask` has npm name its registry."""
     if lock.suffix != ".json" or (npmrc.is_file() and REGISTRY_OF_ITS_OWN.search(npmrc.read_text("utf-8", "replace"))):
         return None
     names = {name.lower(): value for name, value in environment.items()}
     if any(name.startswith("npm_config_@") or name == "npm_config_replace_registry_host" for name in names):
         return None
-    registry = (names.get("npm_config_registry") or PUBLIC).rstrip("/")
     try:
         content = json.loads(lock.read_text("utf-8-sig"))
     except ValueError:
         return None
     packages = content.get("packages") if isinstance(content, dict) else None
-    added = set()
+    found = []
     for path, entry in packages.items() if isinstance(packages, dict) else []:
         if not path.rpartition("node_modules/")[1] or not isinstance(entry, dict):
             continue
@@ -59,7 +57,10 @@ def guess(lock, npmrc, environment=os.environ):
             continue
         if not isinstance(version, str) or not re.fullmatch(r"\d[0-9A-Za-z.-]*", version):
             continue
-        name = entry.get("name") or path.rpartition("node_modules/")[2]
+        found.append((entry.get("name") or path.rpartition("node_modules/")[2], version, entry))
+    registry = (names.get("npm_config_registry") or ask()).strip().rstrip("/") if found else ""
+    if not registry.startswith("http"):
+        return None
+    for name, version, entry in found:
         entry["resolved"] = f"{registry}/{name}/-/{name.rpartition('/')[2]}-{version}.tgz"
-        added.add(entry["resolved"])
-    return Addressed(lock, json.dumps(content, indent=2, ensure_ascii=False) + "\n", added) if added else None
+    return Addressed(lock, json.dumps(content, indent=2, ensure_ascii=False) + "\n", {entry["resolved"] for *_named, entry in found})

@@ -54,8 +54,11 @@ class Addresses(unittest.TestCase):
     def write(self, packages):
         self.lock.write_text(json.dumps({"lockfileVersion": 3, "packages": {"": {"name": "app"}, **packages}}))
 
+    def ask(self):
+        return "https://own.example/\n"
+
     def added(self, environment=None):
-        found = addresses.guess(self.lock, self.npmrc, environment or {})
+        found = addresses.guess(self.lock, self.npmrc, self.ask, environment or {})
         return sorted(found.added) if found else []
 
     def test_each_package_with_a_checksum_has_one(self):
@@ -65,9 +68,9 @@ class Addresses(unittest.TestCase):
             "node_modules/alias": {"name": "real", "version": "3.0.0", "integrity": "sha512-x"},
         })
         self.assertEqual(self.added(), [
-            "https://registry.npmjs.org/@own/b/-/b-1.0.0-rc.1.tgz",
-            "https://registry.npmjs.org/ms/-/ms-2.1.3.tgz",
-            "https://registry.npmjs.org/real/-/real-3.0.0.tgz",
+            "https://own.example/@own/b/-/b-1.0.0-rc.1.tgz",
+            "https://own.example/ms/-/ms-2.1.3.tgz",
+            "https://own.example/real/-/real-3.0.0.tgz",
         ])
         self.assertIn("http://mirror:1/npm/ms/-/ms-2.1.3.tgz", self.added({"NPM_CONFIG_REGISTRY": "http://mirror:1/npm/"}))
 
@@ -88,9 +91,10 @@ class Addresses(unittest.TestCase):
         for line in ("registry=https://a", "@own:registry = https://a", "replace-registry-host=always"):
             self.npmrc.write_text(f"save-exact=true\n{line}\n")
             self.assertEqual(self.added(), [], line)
-        self.npmrc.write_text("# registry=https://a\n//registry.npmjs.org/:_authToken=x\n")
+        self.npmrc.write_text("# registry=https://a\n//own.example/:_authToken=x\n")
         self.assertEqual(len(self.added()), 1)
         self.assertEqual(self.added({"npm_config_@own:registry": "https://a"}), [])
+        self.assertIsNone(addresses.guess(self.lock, self.npmrc, lambda: "", {}))
         self.lock.write_text('{"lockfileVersion": 1, "dependencies": {}}')
         self.assertEqual(self.added(), [])
 
@@ -98,14 +102,14 @@ class Addresses(unittest.TestCase):
         self.write({"node_modules/ms": {"version": "2.1.3", "integrity": "sha512-x"}})
         os.utime(self.lock, (1_000_000_000, 1_000_000_000))
         before = self.lock.read_bytes()
-        with self.assertRaises(RuntimeError), addresses.guess(self.lock, self.npmrc, {}) as found:
+        with self.assertRaises(RuntimeError), addresses.guess(self.lock, self.npmrc, self.ask, {}) as found:
             self.assertIn("ms-2.1.3.tgz", self.lock.read_text())
             raise RuntimeError
         self.assertEqual((self.lock.read_bytes(), self.lock.stat().st_mtime), (before, 1_000_000_000))
         self.assertEqual([path.name for path in self.build.iterdir()], ["package-lock.json"])
         other = '      "resolved": "https://a/b.tgz",\n'
         noted = self.build / ".package-lock.json"
-        noted.write_text(f'{{\n      "resolved": "https://registry.npmjs.org/ms/-/ms-2.1.3.tgz",\n{other}}}\n')
+        noted.write_text(f'{{\n      "resolved": "https://own.example/ms/-/ms-2.1.3.tgz",\n{other}}}\n')
         found.forget(self.build)
         self.assertEqual(noted.read_text(), f"{{\n{other}}}\n")
 
