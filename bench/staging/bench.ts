@@ -47,7 +47,7 @@ class Api {
 
   /**
    * Stages a package and answers how long that took, from the first line of work to the last. Looked after from this process: a client that
-   * is started anew for each question takes a third of the machine from the build, and nothing from the bare tool.
+   * is started anew for each question takes its processor time from the build, and nothing from the bare tool.
    */
   async stage(packageGuid: string): Promise<{ seconds: number; reused: boolean }> {
     const cloud = await Cloud.open(this.platform)
