@@ -19,7 +19,6 @@ import {
 import { portsOf, type TenantAddressPolicy } from '@bloomery/domain'
 import { z } from 'zod'
 import { CLIENT_CERTIFICATE_POLICIES, type ClientCertificatePolicy } from './middleware/client-certificate.js'
-import { plainPage, templatePage, type ErrorPage } from './error-pages/error-page.js'
 import { parseErrorTemplate, TemplateFault } from './error-pages/error-template.js'
 import { FORWARDED_PROTOS, type ForwardedProto } from './middleware/forwarded.js'
 import type { StickyPolicy } from './middleware/sticky-session.js'
@@ -29,6 +28,8 @@ import { LIMITS, type Limits } from './proxy/limits.js'
 
 /** More cost memory before they are needed: this many carry some ten thousand requests a second each. */
 const MAX_DEFAULT_WORKERS = 8
+/** It is handed to workers in their environment, which takes no more of one variable. */
+const MAX_TEMPLATE_CHARACTERS = 30_000
 
 function commaSeparated(text: string): string[] {
   return text
@@ -107,7 +108,7 @@ const RouterEnv = PlatformEnv.extend({
   /** Whether an address whose route has no instance now, though some are wanted, is answered with 503 (`no_endpoints`), or with 404 as if there were no route. */
   BLOOMERY_ROUTER_UNSERVED_503: Flag.default(true),
   /** HTML page for the router's own errors, in the notation of Go's html/template, like gorouter's `html_error_template`; without it a line of text. */
-  BLOOMERY_ROUTER_ERROR_TEMPLATE: z.string().optional(),
+  BLOOMERY_ROUTER_ERROR_TEMPLATE: z.string().max(MAX_TEMPLATE_CHARACTERS).optional(),
   /** Comma-separated names of the cookies by which applications show that they keep a session; requests with one stay with their instance. */
   BLOOMERY_ROUTER_STICKY_COOKIES: z.string().default('JSESSIONID').transform(commaSeparated),
   /** Whether the cookie of sticky sessions is for TLS alone, whatever the application says of its own. */
@@ -145,8 +146,8 @@ export interface RouterConfig {
   readonly acme: boolean
   readonly listener: ListenerOptions
   readonly limits: Limits
-  /** How the router's own errors look. */
-  readonly errorPage: ErrorPage
+  /** For the page of the router's own errors, as it was read; without one it is a line of text. */
+  readonly errorTemplate: string | undefined
   readonly clientCertificates: ClientCertificatePolicy
   readonly forwardedProto: ForwardedProto
   readonly tracing: { readonly kind: Tracing; readonly tenant: string }
@@ -216,7 +217,7 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
       maxIdlePerEndpoint: env.BLOOMERY_ROUTER_MAX_IDLE_CONNECTIONS_PER_INSTANCE,
       maxHeadBytes: env.BLOOMERY_ROUTER_MAX_HEAD_KB * 1024,
     },
-    errorPage: errorPageOf(env.BLOOMERY_ROUTER_ERROR_TEMPLATE),
+    errorTemplate: understood(env.BLOOMERY_ROUTER_ERROR_TEMPLATE),
     clientCertificates: env.BLOOMERY_FORWARDED_CLIENT_CERT,
     forwardedProto: env.BLOOMERY_FORWARDED_PROTO,
     tracing: { kind: env.BLOOMERY_TRACING, tenant: env.BLOOMERY_TRACING_TENANT },
@@ -240,10 +241,10 @@ export function loadRouterConfig(environment: NodeJS.ProcessEnv): RouterConfig {
   }
 }
 
-function errorPageOf(template: string | undefined): ErrorPage {
-  if (template === undefined) return plainPage
+function understood(template: string | undefined): string | undefined {
   try {
-    return templatePage(parseErrorTemplate(template))
+    if (template !== undefined) parseErrorTemplate(template)
+    return template
   } catch (error) {
     if (!(error instanceof TemplateFault)) throw error
     throw new ConfigError(`Invalid configuration:\nBLOOMERY_ROUTER_ERROR_TEMPLATE (or …_FILE): ${error.message}.`)

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, createServer, get, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -234,6 +234,37 @@ describe('the processes of the router', () => {
     const { served, failures } = await load.stop()
     expect(served).toBeGreaterThan(50)
     expect(failures).toEqual([])
+  })
+
+  it('keep the page for errors that they have read, and have another after a start with another', async () => {
+    const file = join(home, 'error.html')
+    const given = { BLOOMERY_ROUTER_ERROR_TEMPLATE_FILE: file }
+    const page = (): Promise<string> =>
+      new Promise((resolve, reject) => {
+        get({ host: '127.0.0.1', port: httpPort, headers: { host: 'nowhere.test' }, agent: false }, (response) => {
+          response
+            .setEncoding('utf8')
+            .toArray()
+            .then((parts) => resolve(parts.join('')), reject)
+        }).once('error', reject)
+      })
+    writeFileSync(file, '<h1>{{ .Status }}</h1>')
+    const first = await start(given)
+    expect(await page()).toBe('<h1>404</h1>')
+    writeFileSync(file, '{{ nonsense')
+    const before = Object.values(await workers())
+    for (const pid of before) process.kill(pid, 'SIGKILL')
+    await eventually(async () => {
+      const now = Object.values(await workers())
+      expect(now).toHaveLength(2)
+      expect(now.filter((pid) => before.includes(pid))).toEqual([])
+    })
+    expect(await page()).toBe('<h1>404</h1>')
+    first.kill('SIGKILL')
+    await exited(first)
+    writeFileSync(file, '<h2>{{ .Status }}</h2>')
+    await start(given)
+    await eventually(async () => expect(await page()).toBe('<h2>404</h2>'))
   })
 
   it('name the port and its owner when it is taken', async () => {

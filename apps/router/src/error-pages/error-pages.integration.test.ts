@@ -6,8 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { loadRouterConfig } from '../config.js'
 import { anEndpoint, aRoute } from '../fake-scheduler.fixture.js'
 import { send, sendRaw, startPlane, type TestPlane } from '../proxy/data-plane.fixture.js'
-import { templatePage } from './error-page.js'
-import { parseErrorTemplate } from './error-template.js'
+import { errorPageOf } from './error-page.js'
 
 const TEMPLATE = '<h1>{{ .Status }} {{ .StatusText }}</h1><p>{{ .Message }}</p><i>{{ .Header.Get "X-Cf-RouterError" }}</i>'
 const UNKNOWN = '<h1>404 Not Found</h1><p>Requested route (&#39;other.test&#39;) does not exist.</p><i>unknown_route</i>'
@@ -32,7 +31,7 @@ describe('a template for errors', () => {
     const certificate = { names: ['app.test'], ...(await issueServerCertificate(authority, ['app.test', 'other.test'])) }
     plane = await startPlane({
       certificate,
-      errorPage: templatePage(parseErrorTemplate(TEMPLATE)),
+      errorPage: errorPageOf(TEMPLATE),
       hosts: ['api.test'],
       upstreams: [`127.0.0.1:${await closedPort()}`],
     })

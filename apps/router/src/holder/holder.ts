@@ -293,7 +293,11 @@ export class Holder {
       generation: this.#generation,
       script: workerScript,
       execArgv: [...execArgv],
-      env: Object.fromEntries(given),
+      // The text as it was read, and understood: whatever has become of the file, a worker can be started.
+      env: {
+        ...Object.fromEntries(given),
+        ...(config.errorTemplate === undefined ? {} : { BLOOMERY_ROUTER_ERROR_TEMPLATE: config.errorTemplate }),
+      },
       logFile: config.paths.logFile,
     }
   }

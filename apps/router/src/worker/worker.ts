@@ -8,6 +8,7 @@ import type { Logger } from '@bloomery/telemetry'
 import { AccessFile } from '../access-log/access-file.js'
 import { recordExchange } from '../access-log/record-exchange.js'
 import type { RouterConfig } from '../config.js'
+import { errorPageOf } from '../error-pages/error-page.js'
 import { ControlClient, ControlServer, type Ask } from '../holder/control-socket.js'
 import { spawnWorker, WorkerSpec, type WorkerSockets } from '../holder/spawn-worker.js'
 import type { WorkerStatus } from '../holder/worker-status.js'
@@ -78,7 +79,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   })
   table.openRequests.onAnswered(() => feed.acknowledge())
 
-  const { errorPage } = config
+  const errorPage = errorPageOf(config.errorTemplate)
   const services = new ServiceCalls(config.routeServices.addresses, undefined, errorPage)
   let routeServiceKeys: RouteServiceKeys = []
   let instanceAuthority: string | undefined
