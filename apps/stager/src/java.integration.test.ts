@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describeWithDocker } from '@bloomery/testing'
 import { withStaging } from './staging-under-test.fixture.js'
-import { IMAGE, serving } from './testing.fixture.js'
+import { examplePath, IMAGE, serving } from './testing.fixture.js'
 
 const JAVA_SERVER = `import com.sun.net.httpserver.HttpServer;
 import java.net.InetSocketAddress;
@@ -28,13 +28,14 @@ suite('the ways of Java', () => {
   const staging = withStaging(['java_buildpack'])
   const { stage, staged, answer } = staging
 
+  const inStack = (folder: string, script: string) =>
+    execFileSync('docker', ['run', '--rm', '-v', `${folder}:/w`, '-w', '/w', IMAGE, 'sh', '-c', script])
   /** Compiles in the stack, whose JDK is there for source builds. */
   const compiled = async (): Promise<string> => {
     const folder = await mkdtemp(join(staging.work, 'java-'))
     await writeFile(join(folder, 'Main.java'), JAVA_SERVER)
     await mkdir(join(folder, 'out'))
-    const script = 'javac --release 11 -d out Main.java && cd out && jar -c -f ../main.jar -e Main .'
-    execFileSync('docker', ['run', '--rm', '-v', `${folder}:/w`, '-w', '/w', IMAGE, 'sh', '-c', script])
+    inStack(folder, 'javac --release 11 -d out Main.java && cd out && jar -c -f ../main.jar -e Main .')
     return folder
   }
   const jarOf = async (built?: string): Promise<string> => {
@@ -143,4 +144,87 @@ suite('the ways of Java', () => {
     expect(log).toMatch(/Installing Tomcat 10\.1\.\d+ \(the stack's\)/)
     expect(text).toMatch(/JSP 2 true 404/)
   }, 180_000)
+
+  it('a war by a Tomcat of another line, below a path; a main class among classes, named by a variable', async () => {
+    const pushed = await mkdtemp(join(staging.work, 'war-'))
+    await mkdir(join(pushed, 'web/WEB-INF'), { recursive: true })
+    await writeFile(join(pushed, 'web/WEB-INF/web.xml'), '<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0"/>')
+    await writeFile(join(pushed, 'web/index.jsp'), '<%= application.getServerInfo() + " " + request.getContextPath() %>')
+    inStack(pushed, 'jar -c -f shop.war -C web . && rm -r web')
+    const war = await answer(
+      { files: pushed, environment: { JBP_CONFIG_TOMCAT: '{tomcat: {version: 11.+, context_path: /shop}}' } },
+      'curl -s localhost:$PORT/shop/; curl -s -o /dev/null -w " %{http_code}" localhost:$PORT/',
+    )
+    expect(war.log).toMatch(/Installing Tomcat 11\.\d+\.\d+$/m)
+    expect(war.text).toMatch(/Apache Tomcat\/11\.\d+\.\d+ \/shop 404/)
+    const classes = { files: join(await compiled(), 'out'), environment: { JBP_CONFIG_JAVA_MAIN: '{java_main_class: Main}' } }
+    expect((await answer(classes)).text).toMatch(/Java 17 /)
+  }, 300_000)
+
+  it('of several Maven modules the named one is built, with what it needs, and started with its libraries', async () => {
+    const plugin = (name: string, more: string) =>
+      `<plugin><groupId>org.apache.maven.plugins</groupId><artifactId>maven-${name}-plugin</artifactId>${more}</plugin>`
+    const module = (name: string, more: string) =>
+      `<project><modelVersion>4.0.0</modelVersion><parent><groupId>x</groupId><artifactId>all</artifactId><version>1</version></parent><artifactId>${name}</artifactId>${more}</project>`
+    const { text, log } = await answer({
+      files: {
+        'pom.xml': `<project><modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>all</artifactId><version>1</version><packaging>pom</packaging><modules><module>words</module><module>web</module><module>broken</module></modules><properties><maven.compiler.source>17</maven.compiler.source><maven.compiler.target>17</maven.compiler.target><maven.compiler.release>17</maven.compiler.release><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding></properties></project>`,
+        'words/pom.xml': module('words', ''),
+        'words/src/main/java/words/Word.java':
+          'package words;\npublic class Word { public static String is() { return "of words"; } }\n',
+        'broken/pom.xml': module('broken', ''),
+        'broken/src/main/java/Broken.java': 'no Java',
+        'web/pom.xml': module(
+          'web',
+          `<dependencies><dependency><groupId>x</groupId><artifactId>words</artifactId><version>1</version></dependency></dependencies><build><plugins>${plugin(
+            'dependency',
+            '<executions><execution><phase>package</phase><goals><goal>copy-dependencies</goal></goals><configuration><outputDirectory>target/lib</outputDirectory></configuration></execution></executions>',
+          )}${plugin(
+            'jar',
+            '<configuration><archive><manifest><addClasspath>true</addClasspath><classpathPrefix>lib/</classpathPrefix><mainClass>Main</mainClass></manifest></archive></configuration>',
+          )}</plugins></build>`,
+        ),
+        'web/src/main/java/Main.java': JAVA_SERVER.replace('" heap "', '" " + words.Word.is() + " heap "'),
+      },
+      environment: { BP_MAVEN_BUILT_MODULE: 'web' },
+    })
+    expect(log).toMatch(/Running mvn -DskipTests package[\s\S]*the app is web\/target\/web-1\.jar/)
+    expect(text).toMatch(/Java 17 +of words/)
+  }, 300_000)
+
+  it('what Maven built, pushed unpacked and as a jar: java-cfenv where it lacks it, profile cloud, the driver of what is bound', async () => {
+    const built = await staged({
+      files: examplePath('java-app'),
+      environment: { JBP_CONFIG_JAVA_CF_ENV: '{enabled: false}' },
+    })
+    expect(built.log).not.toContain('java-cfenv')
+    const unpacked = join(await mkdtemp(join(staging.work, 'boot-')), 'app')
+    await cp(join(staging.bench.droplets, built.droplet.sha256, 'app'), unpacked, { recursive: true })
+    const bound = {
+      name: 'orders',
+      label: 'postgresql',
+      tags: ['postgresql'],
+      credentials: { uri: 'postgresql://bob:secret@127.0.0.1:5432/orders' },
+    }
+    const services = JSON.stringify({ postgresql: [bound] })
+    const pushed = await answer(
+      { files: unpacked, environment: { VCAP_SERVICES: services } },
+      'curl -s localhost:$PORT/; ls BOOT-INF/lib | grep -E "^(postgresql|java-cfenv)"',
+      `export VCAP_SERVICES='${services}' LOGGING_LEVEL_IO_PIVOTAL_CFENV=DEBUG SPRING_PROFILES_INCLUDE=blue; . ../profile.d/*java_spring.sh; `,
+    )
+    expect(pushed.log).toMatch(/Spring Boot 3\.\d+\.\d+, started by [\s\S]*Adding java-cfenv 3\.[\s\S]*Adding postgresql 42\./)
+    expect(pushed.text).toMatch(/^Hello from java-app, instance 0, Java 17\S*, profiles (cloud,blue|blue,cloud)$/m)
+    expect(pushed.text).toMatch(/^java-cfenv-3[\s\S]*^java-cfenv-boot-3[\s\S]*^postgresql-42/m)
+    expect(pushed.text).toMatch(/spring\.datasource properties from bound service/)
+    expect(pushed.text).not.toContain('secret')
+    const jar = await mkdtemp(join(staging.work, 'boot-jar-'))
+    await cp(unpacked, join(jar, 'app'), { recursive: true })
+    inStack(jar, 'jar -c -0 -f shop.jar -m app/META-INF/MANIFEST.MF -C app BOOT-INF -C app org && rm -r app')
+    expect(await readdir(jar)).toEqual(['shop.jar'])
+    const environment = { BP_JVM_VERSION: '21', JBP_CONFIG_JAVA_MAIN: '{arguments: --spring.profiles.active=red}' }
+    const { text, log } = await answer({ files: jar, environment })
+    expect(log).toContain('Adding java-cfenv 3.')
+    expect(text).toMatch(/^Hello from java-app, instance 0, Java 21\S*, profiles (cloud,red|red,cloud)$/m)
+    await rm(jar, { recursive: true })
+  }, 600_000)
 })
