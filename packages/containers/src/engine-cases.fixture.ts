@@ -261,21 +261,27 @@ export function describeEngine(title: string, under: EngineUnderTest): void {
       ])
     })
 
-    it('shows read-only layers under a writable one', async () => {
+    it('shows read-only layers under a writable one, and within what else is mounted', async () => {
       const lower = join(folder, `lower-${randomUUID()}`)
+      const work = join(folder, `work-${randomUUID()}`)
       await mkdir(join(lower, 'app'), { recursive: true })
+      await mkdir(work)
       await writeFile(join(lower, 'app', 'file'), 'from the droplet')
-      if (isRoot()) await run('chown', ['-R', '2000:2000', lower])
+      if (isRoot()) await run('chown', ['-R', '2000:2000', lower, work])
       const { text, status } = await finish({
-        layers: [{ lower: [lower], target: '/home/vcap' }],
+        mounts: [{ source: work, target: '/tmp', readOnly: false }],
+        layers: [
+          { lower: [lower], target: '/home/vcap' },
+          { lower: [lower], target: '/tmp/deep/within' },
+        ],
         workingDirectory: '/home/vcap/app',
         command: [
           'bash',
           '-c',
-          'cat file; echo; echo changed > file; cat file; rm file; ls; pwd; echo x > /tmp/y; echo z > /var/tmp/y',
+          'cat file; echo; echo changed > file; cat file; rm file; ls; pwd; echo x > /tmp/y; echo z > /var/tmp/y; cat /tmp/deep/within/app/file',
         ],
       })
-      expect(text).toEqual(['from the droplet', 'changed', '/home/vcap/app'])
+      expect(text).toEqual(['from the droplet', 'changed', '/home/vcap/app', 'from the droplet'])
       expect(status.exitCode).toBe(0)
       expect(await readFile(join(lower, 'app', 'file'), 'utf8')).toBe('from the droplet')
     })

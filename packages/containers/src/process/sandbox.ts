@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, readlinkSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { ContainerDisk } from '../disk/container-disk.js'
-import type { ContainerSpec } from '../engine.js'
+import type { ContainerSpec, Mount } from '../engine.js'
 import { isRoot, run } from '../run.js'
 
 export const VCAP = 2000
@@ -79,13 +79,26 @@ export function sandboxed(spec: ContainerSpec, paths: SandboxPaths): string[] {
     ...(at('/tmp') ? [] : ['--bind', paths.disk.tmp, '/tmp']),
     ...['--bind', paths.disk.varTmp, '/var/tmp'],
     ...(hasHome ? [] : ['--bind', paths.disk.home, '/home/vcap']),
-    ...paths.layers.flatMap(({ path, target }) => ['--bind', path, target]),
-    ...spec.mounts.flatMap(({ source, target, readOnly }) => [readOnly ? '--ro-bind' : '--bind', source, target]),
+    ...inDepthOrder([
+      ...paths.layers.map(({ path, target }) => ({ source: path, target, readOnly: false })),
+      ...spec.mounts,
+    ]).flatMap(({ source, target, readOnly }) => [...foldersInTmp(target), readOnly ? '--ro-bind' : '--bind', source, target]),
     ...['--chdir', spec.workingDirectory ?? '/home/vcap', '--'],
     ...dropPrivileges(),
     ...limitProcesses(spec.pidsLimit),
     ...spec.command,
   ]
+}
+
+/** What is mounted at a folder would hide what has been mounted within it. */
+const inDepthOrder = (mounts: readonly Mount[]): Mount[] =>
+  mounts.toSorted((a, b) => a.target.split('/').length - b.target.split('/').length)
+
+/** Those above a mount point in /tmp, which is there only once it is mounted itself. */
+function foldersInTmp(target: string): string[] {
+  const found: string[] = []
+  for (let path = dirname(target); path.startsWith('/tmp/'); path = dirname(path)) found.unshift('--perms', '0755', '--dir', path)
+  return found
 }
 
 /** Where there is no control group: the kernel counts a user's processes for each user namespace by itself. */
