@@ -1,5 +1,6 @@
 """Makes a Python of the app's own and installs its packages."""
 import hashlib
+import json
 import os
 import platform
 import re
@@ -46,6 +47,7 @@ def supply(staging):
     list_packages(staging)
     download_corpora(staging)
     collect_static(staging)
+    relocate_sources(staging)
 
 
 def make_environment(staging):
@@ -83,12 +85,10 @@ def install_packages(staging, version):
             )
         log.warning("pyproject.toml has no lock beside it: other versions may be installed with each push")
         log.step("Installing the app itself (pyproject.toml)")
-        pip(staging, str(build))
-        compile_all(staging)
+        install_app(staging)
     elif (build / "setup.py").is_file():
         log.step("Installing the app itself (setup.py)")
-        pip(staging, str(build))
-        compile_all(staging)
+        install_app(staging)
 
 
 def needs_install(build, whole):
@@ -106,8 +106,19 @@ def needs_install(build, whole):
 def install_project(staging, options):
     if needs_install(staging.build, whole=False):
         log.step("Installing the app itself (pyproject.toml)")
-        pip(staging, *options, str(staging.build))
-        compile_all(staging)
+        install_app(staging, *options)
+
+
+def install_app(staging, *options):
+    pip(staging, *options, str(staging.build))
+    # The app's folder comes before its packages: what was compiled for the app has to lie there, too.
+    for path in sorted((staging.own / "lib").glob("python3*/site-packages/*.dist-info/direct_url.json")):
+        if json.loads(path.read_text()).get("url") == staging.build.as_uri():
+            for name in (line.split(",")[0] for line in path.with_name("RECORD").read_text().splitlines()):
+                target = staging.build / name
+                if name.endswith(".so") and target.parent.is_dir():
+                    shutil.copy2(path.parent.parent / name, target)
+    compile_all(staging)
 
 
 def install(staging, requirements, text, name, pinned, version):
@@ -198,6 +209,18 @@ def relocate_scripts(staging):
                 script.write_bytes(b"#!/usr/bin/env python3\n" + rest)
                 # What is restored has the same bytes and the same date: its archive is found again.
                 os.utime(script, (status.st_mtime, status.st_mtime))
+
+
+def relocate_sources(staging):
+    """What was installed as it lies (`-e`) is found by its path in staging; at launch it lies elsewhere."""
+    for site in (staging.own / "lib").glob("python3*/site-packages"):
+        for path in (*site.glob("*.pth"), *site.glob("__editable__*.py"), *site.glob("*.egg-link")):
+            text = path.read_text("utf-8", "surrogateescape")
+            moved = text.replace(str(staging.own), f"/home/vcap/deps/{staging.index}").replace(str(staging.build), "/home/vcap/app")
+            if moved != text:
+                path.write_text(moved, "utf-8", "surrogateescape")
+        for compiled in site.glob("__pycache__/__editable__*"):
+            compiled.unlink()
 
 
 def list_packages(staging):
