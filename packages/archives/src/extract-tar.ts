@@ -54,8 +54,14 @@ export async function extractTar(source: Readable, target: string, options: Extr
       if (extract.destroyed) return
       if (!extract.write(chunk))
         await new Promise<void>((resolve) => {
-          extract.once('drain', resolve)
-          extract.once('close', resolve)
+          // Each takes the other with it: a large archive waits thousands of times.
+          const go = (): void => {
+            extract.off('drain', go)
+            extract.off('close', go)
+            resolve()
+          }
+          extract.on('drain', go)
+          extract.on('close', go)
         })
     }
     extract.end(null)

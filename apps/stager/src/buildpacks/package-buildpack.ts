@@ -29,6 +29,8 @@ export interface PackageOptions {
  */
 export async function packageBuildpack(options: PackageOptions): Promise<void> {
   const { systemFolder, name, output } = options
+  const known = await namesIn(systemFolder)
+  if (!known.includes(name)) throw new Error(`there is no buildpack ${name}; there are ${known.join(', ')}`)
   const source = join(systemFolder, name)
   const work = await mkdtemp(join(tmpdir(), 'bloomery-package-'))
   try {
@@ -48,6 +50,12 @@ export async function packageBuildpack(options: PackageOptions): Promise<void> {
   } finally {
     await rm(work, { recursive: true, force: true })
   }
+}
+
+/** Those that come with the product; what they share is no buildpack. */
+async function namesIn(systemFolder: string): Promise<string[]> {
+  const entries = await readdir(systemFolder, { withFileTypes: true })
+  return entries.flatMap((entry) => (entry.isDirectory() && entry.name !== 'shared' ? [entry.name] : [])).sort()
 }
 
 async function carry(

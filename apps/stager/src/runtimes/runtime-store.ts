@@ -11,7 +11,7 @@ import { z } from 'zod'
 import type { Leftover } from '../leftovers/leftover.js'
 import { linkTree, makeFolder, VCAP } from '../staging/owned-files.js'
 import type { Published } from './choose-version.js'
-import type { Dependency } from './manifest.js'
+import { type Dependency, forArchitecture } from './manifest.js'
 import type { Choice, Offer, RuntimeSources } from './runtime-sources.js'
 
 const LIMITS = { maxEntries: 100_000, maxBytes: 2 * 1024 ** 3, maxRatio: 500 }
@@ -25,7 +25,13 @@ const OWN = [MEMBERS, RECORDS]
 const END_OF_ARCHIVE_BYTES = 1024
 const PackageBin = z.object({ bin: z.union([z.string(), z.record(z.string(), z.string())]).optional() })
 
-const Origin = z.object({ source: z.string(), name: z.string(), version: z.string(), checksum: z.string() })
+const Origin = z.object({
+  source: z.string(),
+  /** One name: an earlier release wrote those of all architectures, joined by words. */
+  name: z.string().regex(/^\S+$/),
+  version: z.string(),
+  checksum: z.string(),
+})
 /** Where a runtime came from: the source's kind, what it calls it, and the checksum that it was found to have. */
 export type Origin = z.infer<typeof Origin>
 
@@ -154,7 +160,12 @@ export class RuntimeStore {
     try {
       const archive = await this.sources.download(source, published, download)
       const folder = `${key}-${createHash('sha256').update(archive.checksum).digest('hex').slice(0, 16)}`
-      const origin: Origin = { source: source.kind, name: nameIn(source), version: published.name, checksum: archive.checksum }
+      const origin: Origin = {
+        source: source.kind,
+        name: nameIn(source, this.architecture),
+        version: published.name,
+        checksum: archive.checksum,
+      }
       const names = await readdir(this.folder)
       if (names.includes(folder)) {
         // It lacked its record only.
@@ -252,11 +263,11 @@ async function rootOf(unpacked: string, named: string | undefined): Promise<stri
   return top.length === 1 && top[0] !== undefined ? join(unpacked, top[0]) : unpacked
 }
 
-const nameIn = (source: (Choice & { kind: 'source' })['source']): string => {
+const nameIn = (source: (Choice & { kind: 'source' })['source'], architecture: string): string => {
   switch (source.kind) {
     case 'npm':
     case 'pypi':
-      return typeof source.package === 'string' ? source.package : Object.values(source.package).join(' or ')
+      return forArchitecture(source.package, architecture)
     case 'gomod':
       return source.module
     case 'maven':
