@@ -31,6 +31,8 @@ export class ProgramRuntime implements Runtime {
   constructor(private readonly options: ProgramRuntimeOptions) {
     mkdirSync(options.runFolder, { recursive: true, mode: 0o700 })
     this.#groups = findCgroups(`bloomery-services-${options.installationId.replaceAll(/[^A-Za-z0-9]/g, '').slice(0, 12)}`)
+    // A server's group cannot go before the last of its processes has ended: those that were left then are empty now.
+    this.#groups?.removeAll()
   }
 
   find(software: Software): Promise<{ from: string; programs: ProgramPaths; ready: boolean } | undefined> {

@@ -53,18 +53,22 @@ function version1(parent: string): Cgroups {
       writeFileSync(join(cpu, 'cpu.shares'), String(Math.max(2, Math.round((limits.cpuWeight * 1024) / 100))))
       return of(name)
     },
-    remove: (name) => of(name).forEach(removeFolder),
-    removeAll: () => [...new Set(folders)].forEach(removeTree),
+    remove: (name) => [...of(name), ...folders].forEach(removeFolder),
+    removeAll: () => folders.forEach(removeTree),
   }
 }
 
 function version2(parent: string): Cgroups {
   if (!existsSync(join(ROOT, 'cgroup.controllers'))) throw new Error('not version 2')
   const folder = join(ROOT, parent)
-  mkdirSync(folder, { recursive: true })
-  for (const above of [ROOT, folder]) writeFileSync(join(above, 'cgroup.subtree_control'), '+memory +pids +cpu')
+  const prepare = () => {
+    mkdirSync(folder, { recursive: true })
+    for (const above of [ROOT, folder]) writeFileSync(join(above, 'cgroup.subtree_control'), '+memory +pids +cpu')
+  }
+  prepare()
   return {
     make(name, limits) {
+      prepare()
       const own = join(folder, name)
       mkdirSync(own, { recursive: true })
       writeFileSync(join(own, 'memory.max'), String(limits.memoryMb * MIB))
