@@ -1,9 +1,27 @@
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { availableDrivers, openDriver, type Driver } from './drivers.js'
 import { example, folder, talkingApp, TINY, versionedApp } from './fixtures.js'
 import { eventually, startPlatform, type Platform } from './platform.js'
 import { TcpLine } from './tcp-line.js'
+
+/** What a developer builds before the push. */
+const BUILDS: Readonly<Record<string, (path: string) => void>> = {
+  'binary-app': (path) => execFileSync('cc', ['-O2', '-static', '-o', 'server', 'server.c'], { cwd: path }),
+  'dotnet-app': (path) => {
+    // As `dotnet publish` leaves it, by a compiler that Debian has.
+    const script =
+      'apt-get -qq update && apt-get -qq -y --no-install-recommends install mono-mcs >/dev/null 2>&1 && mcs -nologo -out:app.dll Program.cs && rm Program.cs *.csproj'
+    execFileSync('docker', ['run', '--rm', '-v', `${path}:/w`, '-w', '/w', 'bloomery/stack:bookworm', 'sh', '-c', script])
+    const framework = { name: 'Microsoft.NETCore.App', version: '3.1.0' }
+    writeFileSync(join(path, 'app.runtimeconfig.json'), JSON.stringify({ runtimeOptions: { framework } }))
+  },
+}
+const LONGER: [string, RegExp][] = [
+  ['dotnet-app', /^Hello from dotnet-app, instance 0, \.NET 3\.1/],
+  ['hello-node', /^Hello from hello-node, instance 0, Node v22/],
+]
 
 describe('pushing real source', () => {
   let platform: Platform
@@ -158,14 +176,18 @@ describe('pushing real source', () => {
     })
     afterAll(() => driver?.close())
 
-    it.each([
+    it.each<[string, RegExp]>([
       ['go-app', /^Hello from go-app, instance 0, go1\./],
       ['java-app', /^Hello from java-app, instance 0, Java 17/],
       ['ruby-app', /^Hello from ruby-app, instance 0, Ruby 3/],
       ['php-app', /^Hello from php-app, instance 0, PHP 8/],
       ['nginx-app', /Served by the app's own nginx\.conf/],
-    ] as const)('%s', async (name, expected) => {
-      await driver.ok(['push', name, '-p', example(name), '-f', join(example(name), 'manifest.yml')])
+      ['binary-app', /^Hello from a compiled program/],
+      ...(process.env['BLOOMERY_TEST_FULL'] ? LONGER : []),
+    ])('%s', async (name, expected) => {
+      const path = example(name)
+      BUILDS[name]?.(path)
+      await driver.ok(['push', name, '-p', path, '-f', join(path, 'manifest.yml')])
       expect((await answers(name)).body).toMatch(expected)
       await driver.ok(['delete', name, '-f', '-r'])
     })
