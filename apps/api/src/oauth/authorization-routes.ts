@@ -39,7 +39,7 @@ export function authorizationRoutes(app: FastifyInstance, { db, now, settings }:
     if (parameters['client_id'] === 'ssh-proxy')
       throw new OauthError(
         'unsupported_client',
-        'This platform does not offer ssh yet. To run a command with all that an app has: cf run-task APP --command "…"',
+        'This platform does not offer ssh yet. What an app does is told by cf logs APP --recent and cf events APP',
       )
     return guarded(request, reply, async () => {
       const wanted = await read(parameters)
