@@ -1,6 +1,8 @@
 import { appendFileSync, cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { execFile } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { type Driver, openDriver } from '../../e2e/drivers.js'
 import { eventually, type Platform, REPOSITORY, startPlatform } from '../../e2e/platform.js'
 import { Cloud } from '../services/cloud.js'
@@ -69,6 +71,9 @@ class Api {
   }
 }
 
+/** What one step has left to be written to the disk is none of the next one's time. */
+const settleDisk = (): Promise<unknown> => promisify(execFile)('sync')
+
 async function oneApp(api: Api, tool: BareTool, run: number) {
   const name = `staging-${tool.language}-${run}`
   const path = mkdtempSync(join(tmpdir(), 'bloomery-bench-'))
@@ -79,10 +84,15 @@ async function oneApp(api: Api, tool: BareTool, run: number) {
     })
     // Apps of one space with the same lock share a layer of packages: only a lock of its own makes the first staging a cold one.
     for (const lock of LOCKS) if (existsSync(join(path, lock))) appendFileSync(join(path, lock), '\n'.repeat(run + 1))
+    await settleDisk()
     const bare = await seconds(() => tool.run(path))
-    const cold = await api.stage(await api.upload(name, path))
+    const first = await api.upload(name, path)
+    await settleDisk()
+    const cold = await api.stage(first)
     appendFileSync(join(path, tool.source), `\n${tool.comment} changed in run ${run}\n`)
-    const warm = await api.stage(await api.upload(name, path))
+    const second = await api.upload(name, path)
+    await settleDisk()
+    const warm = await api.stage(second)
     const identical = await api.stage(await api.upload(name, path))
     return { bare, cold: cold.seconds, warm: warm.seconds, identical: identical.seconds, reused: identical.reused }
   } finally {
