@@ -192,7 +192,9 @@ const mysql = mysqlSoftware({ image: undefined })
         text,
         expect.stringMatching(/denied|syntax|not allowed/),
       ])
-    expect(await engine.size(instance)).toBe(before)
+    expect(await ask('SELECT count(*) AS n FROM other')).toEqual([{ n: 1 }])
+    // The server goes on writing out what it had taken before, pages later.
+    expect(await engine.size(instance)).toBeLessThan(before + MIB)
   }, 60_000)
 
   it('can be read, and gets below its limit by deleting, truncating and dropping', async () => {

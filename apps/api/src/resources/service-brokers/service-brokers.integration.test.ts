@@ -11,7 +11,7 @@ describe('service brokers and the marketplace', () => {
       startTestApi({
         services: {
           polling: { intervalSeconds: 0.05, backoffRate: 1, maxIntervalSeconds: 1, maxDurationSeconds: 60 },
-          brokerTimeoutMs: 500,
+          brokerTimeoutMs: 2_000,
           perBroker: 16,
           callsPerUser: 0,
           checkParameters: false,
