@@ -122,7 +122,7 @@ export class DockerEngine implements ContainerEngine {
     const disk = await findDiskKind(this.options.disk)
     const firewall = await findFirewall()
     this.disk = disk.kind
-    await this.staging.prepare(this.docker)
+    await this.call('ask the container engine for its control groups', () => this.staging.prepare(this.docker))
     const subnet = await ensureNetwork(this.docker, this.names)
     if (this.subnet?.cidr !== subnet.cidr) this.endpoints = new Endpoints(subnet, this.hostAddress)
     this.subnet = subnet

@@ -16,13 +16,16 @@ export class StagingGroup {
   #group: IdleGroup | undefined
   #parent: string | undefined
   #timer: NodeJS.Timeout | undefined
+  #isTold = false
 
   constructor(
     private readonly logger: Logger,
     private readonly open = (path: string): IdleGroup => new IdleGroup(path),
   ) {}
 
+  /** An engine's driver stays the same: once is enough, however often the engine is prepared. */
   async prepare(docker: Docker): Promise<void> {
+    if (this.#parent !== undefined) return
     const { CgroupDriver: driver } = (await docker.info()) as { CgroupDriver?: string }
     const name = driver === 'systemd' ? `${NAME}.slice` : NAME
     const group = this.open(`/${name}`)
@@ -33,7 +36,9 @@ export class StagingGroup {
 
   /** As the engine's CgroupParent; undefined for the engine's own custom. */
   async parent(): Promise<string | undefined> {
-    return (await this.#group?.apply()) === true ? this.#parent : undefined
+    if ((await this.#group?.apply()) === true) return this.#parent
+    this.#tell('it cannot be made here')
+    return undefined
   }
 
   /** After a build's container has been started. `isRunning` asks once more whether it still runs. */
@@ -42,8 +47,8 @@ export class StagingGroup {
     if (group === undefined) return
     const isIn = async (): Promise<boolean> => (await group.members()).some((member) => member.includes(containerId))
     if (!(await isIn()) && (await isRunning()) && !(await isIn())) {
-      this.logger.warn('builds share the processors with apps by weight alone: their control group is not one that is seen here')
       this.#group = undefined
+      this.#tell("the engine's groups are not those that are seen here")
       return
     }
     // systemd gives a slice an ordinary share when it starts the first of its members.
@@ -54,6 +59,16 @@ export class StagingGroup {
   close(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
+  }
+
+  /** Once: it stays so. */
+  #tell(reason: string): void {
+    if (this.#isTold) return
+    this.#isTold = true
+    this.logger.warn(
+      { reason },
+      'builds share the processors with apps by weight alone, for want of a control group of their own',
+    )
   }
 
   async #balance(group: IdleGroup): Promise<void> {

@@ -47,8 +47,8 @@ export class IdleGroup {
   /** Makes it and has it give way. False where that cannot be done here: by an older kernel, or by a process that may not. */
   async apply(): Promise<boolean> {
     try {
-      // Not above it: what is missing there is no hierarchy of control groups.
-      if (!existsSync(this.#cpu)) await mkdir(this.#cpu)
+      // It may be there, by another process of this moment. Nothing is made above it: what is missing there is no hierarchy of control groups.
+      await mkdir(this.#cpu).catch(() => undefined)
       await this.#set(this.#isIdle)
       return true
     } catch {
