@@ -12,7 +12,8 @@ export const BOUND_INSTANCE = {
   plan: { include: { offering: { include: { broker: true } } } },
 } as const
 export type BoundInstance = Prisma.ServiceInstanceGetPayload<{ include: typeof BOUND_INSTANCE }>
-type Managed<T extends { readonly plan: unknown }> = T & { readonly plan: NonNullable<T['plan']> }
+/** One that a broker has made or is to make. */
+export type Managed<T extends { readonly plan: unknown }> = T & { readonly plan: NonNullable<T['plan']> }
 export type ManagedInstance = Managed<BoundInstance>
 
 export const isManaged = <T extends { readonly plan: unknown }>(instance: T): instance is Managed<T> => instance.plan !== null

@@ -1,11 +1,12 @@
 import type { Prisma, Transaction } from '@bloomery/database'
 import { z } from 'zod'
 import type { Context } from '../../http/context.js'
+import { isManaged } from '../../service-bindings/bound-instance.js'
 import { findOperatedInstance, findToldInstance } from '../../service-operations/operated.js'
 import type { BrokerAnswer, Operation, OperationHandler } from '../../service-operations/operation.js'
 import { auditParameters, recordInstanceEvent } from './instance-events.js'
 import { lastOperation } from './last-operation.js'
-import { brokerMetadataOf, isManaged, maintenanceInfoOf, provisionRequest, targetOf } from './managed-request.js'
+import { brokerMetadataOf, maintenanceInfoOf, provisionRequest, targetOf } from './managed-request.js'
 
 const CreateParams = z.object({
   parameters: z.record(z.string(), z.unknown()).optional(),

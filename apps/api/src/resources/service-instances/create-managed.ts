@@ -6,6 +6,7 @@ import type { Context } from '../../http/context.js'
 import { unprocessable } from '../../http/errors.js'
 import { applyMetadata } from '../../http/metadata.js'
 import { actorOf } from '../../jobs/routes.js'
+import { isManaged } from '../../service-bindings/bound-instance.js'
 import { acceptOperation } from '../../service-operations/accept-operation.js'
 import { newMitigation } from '../../service-operations/orphan-mitigator.js'
 import type { PlanOfBroker } from '../service-plans/plan-access.js'
@@ -16,7 +17,7 @@ import { INSTANCE_PARTS } from './find-service-instance.js'
 import type { CreateManaged } from './inputs.js'
 import { isCreateFailed, lastOperation } from './last-operation.js'
 import { requireInstanceQuota, requirePaidPlansAllowed } from './managed-quota.js'
-import { isManaged, targetOf } from './managed-request.js'
+import { targetOf } from './managed-request.js'
 
 /** Writes an instance that its broker is to make, and answers with the job that tells how it goes. */
 export async function createManaged(

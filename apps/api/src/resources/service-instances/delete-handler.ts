@@ -2,11 +2,12 @@ import { CfError } from '@bloomery/contracts'
 import type { Prisma, Transaction } from '@bloomery/database'
 import { z } from 'zod'
 import type { Context } from '../../http/context.js'
+import { isManaged } from '../../service-bindings/bound-instance.js'
 import { findOperatedInstance, findToldInstance, type OperatedInstance } from '../../service-operations/operated.js'
 import type { Operation, OperationHandler, Step } from '../../service-operations/operation.js'
 import { recordInstanceEvent } from './instance-events.js'
 import { lastOperation, readLastOperation } from './last-operation.js'
-import { isManaged, targetOf } from './managed-request.js'
+import { targetOf } from './managed-request.js'
 import { afterFailure, describeFailure } from './usability.js'
 
 const DeleteParams = z.object({})

@@ -2,10 +2,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CfError } from '@bloomery/contracts'
 import type { Context } from '../../http/context.js'
 import { notFound } from '../../http/errors.js'
+import { isManaged } from '../../service-bindings/bound-instance.js'
 import { brokerError } from '../../service-operations/broker-errors.js'
 import type { InstanceInSpace } from './find-service-instance.js'
 import { isBeingCreated, isCreateFailed, readLastOperation } from './last-operation.js'
-import { isManaged, targetOf } from './managed-request.js'
+import { targetOf } from './managed-request.js'
 
 /** The parameters that an instance has now, as its broker tells. */
 export async function fetchParameters(

@@ -1,15 +1,14 @@
 import { MaintenanceInfo, type ProvisionRequest, type RequestContext, type UpdateRequest } from '@bloomery/osb'
 import type { Prisma } from '@bloomery/database'
+import type { Managed } from '../../service-bindings/bound-instance.js'
 import { bindingContext, sharedAnnotations } from '../../service-bindings/request-context.js'
 import type { OperatedInstance } from '../../service-operations/operated.js'
 import type { BrokerAnswer, BrokerTarget } from '../../service-operations/operation.js'
 import type { InstanceInSpace } from './find-service-instance.js'
 
-type Managed<T extends OperatedInstance> = T & { readonly plan: NonNullable<T['plan']> }
 /** An instance that a broker has made or is to make. */
 export type ManagedInstance = Managed<InstanceInSpace>
 type OperatedByBroker = Managed<OperatedInstance>
-export const isManaged = <T extends OperatedInstance>(instance: T): instance is Managed<T> => instance.plan !== null
 
 export const maintenanceInfoOf = (stored: unknown): MaintenanceInfo | undefined => MaintenanceInfo.safeParse(stored).data
 

@@ -5,10 +5,10 @@ import type { JobActor } from '../../jobs/jobs.js'
 import { isShareable } from '../service-offerings/presenter.js'
 import { isUsableInSpace } from '../service-plans/plan-access.js'
 import type { SpaceInOrganization } from '../spaces/find-space.js'
+import { isManaged } from '../../service-bindings/bound-instance.js'
 import { lockServiceInstance } from './find-service-instance.js'
 import { recordInstanceData } from './instance-events.js'
 import { isBeingCreated, isBeingDeleted, isCreateFailed } from './last-operation.js'
-import { isManaged } from './managed-request.js'
 
 /** Lets other spaces bind the instance, all of them or none. */
 export async function shareInstance(
